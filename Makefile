@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+METADATA := settings.ini setup.py pyproject.toml
+
+.PHONY: demo test lab book bench clean
+
+demo: .venv/installed                     ## hear it: fills the folder demo/
+	$(BIN)/gan-audio demo --out demo
+
+test: .venv/developer                     ## notebooks, exported modules, behaviour
+	$(BIN)/nbdev-test --n-workers 2
+	$(BIN)/python -m pytest
+
+lab: .venv/lab                            ## read and run the chapters
+	$(BIN)/jupyter lab nbs
+
+bench: .venv/installed                    ## measure the claims again; hours
+	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "gan_audio_tut needs Python 3.11, 3.12 or 3.13, and this is %d.%d; say which with: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/developer: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@ .venv/installed
+
+.venv/lab: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[app,dev]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

@@ -1,0 +1,74 @@
+"""Rebuild the embedded digits: `pip install gan_audio_tut[data] && python tools/make_digits.py`.
+
+espeak-ng speaks ten words in many voices; the clips lie end to end, one slot each, in one OGG file
+that ships as package data with a table of labels, voices and splits beside it.
+"""
+import ctypes
+import json
+from pathlib import Path
+
+import espeakng_loader
+import numpy as np
+
+from gan_audio_tut import audio
+
+SR, SAMPLES, MARGIN = 8000, 8192, 512  # the margin keeps Vorbis from smearing one clip into the next
+WORDS = "zero one two three four five six seven eight nine".split()
+ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc")
+TIMBRES = ("", "+m3", "+m7", "+f2", "+f4")
+TAKES = ((150, 40), (175, 50), (200, 60))  # words a minute, pitch (0 to 99)
+ASSETS = Path(__file__).resolve().parent.parent / "gan_audio_tut" / "assets"
+
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+UTF8, RATE, PITCH = 1, 1, 3  # espeakCHARS_UTF8, espeakRATE, espeakPITCH
+
+
+class Speaker:
+    "espeak-ng as a function from words to samples."
+
+    def __init__(self):
+        self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
+        self.sr = self.lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0)
+        self.heard = []
+        self.callback = CALLBACK(self.collect)  # kept alive: C holds only its address
+        self.lib.espeak_SetSynthCallback(self.callback)
+
+    def collect(self, wav, count, events):
+        if count > 0: self.heard.append(np.ctypeslib.as_array(wav, (count,)).copy())
+        return 0
+
+    def __call__(self, text, voice, rate, pitch):
+        "Samples in [-1, 1] at `self.sr`."
+        if code := self.lib.espeak_SetVoiceByName(voice.encode()): raise ValueError(f"no voice {voice} ({code})")
+        self.lib.espeak_SetParameter(RATE, rate, 0)
+        self.lib.espeak_SetParameter(PITCH, pitch, 0)
+        self.heard.clear()
+        data = text.encode() + b"\0"
+        self.lib.espeak_Synth(data, len(data), 0, 0, 0, UTF8, None, None)
+        return np.concatenate(self.heard).astype(np.float32) / 32768
+
+
+def split_of(voice, take):
+    "The middle take of every fifth voice is for validation, of another fifth for the test."
+    if take != 1: return "train"
+    return {0: "valid", 1: "test"}.get(voice % 3, "train")
+
+
+def main():
+    say, clips, rows = Speaker(), [], []
+    voices = [a + t for a in ACCENTS for t in TIMBRES]
+    for v, voice in enumerate(voices):
+        for take, (rate, pitch) in enumerate(TAKES):
+            for label, word in enumerate(WORDS):
+                y = audio.trim(audio.resample(say(word, voice, rate, pitch), say.sr, SR), SR)
+                y = audio.fix_length(audio.set_level(y, -20), SAMPLES)
+                clips.append(np.pad(y, MARGIN))
+                rows.append([label, v, split_of(v, take)])
+    audio.save(ASSETS / "digits.ogg", np.concatenate(clips), SR)
+    table = {"sr": SR, "samples": SAMPLES, "margin": MARGIN, "voices": voices, "clips": rows, "made_with": "espeak-ng 1.52"}
+    with audio.replacing(ASSETS / "digits.json") as part: part.write_text(json.dumps(table) + "\n")
+    print(f"{len(rows)} clips, {(ASSETS / 'digits.ogg').stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
