@@ -14,6 +14,10 @@ test: .venv/developer                     ## notebooks, exported modules, behavi
 lab: .venv/lab                            ## read and run the chapters
 	$(BIN)/jupyter lab nbs
 
+book: .venv/docs                          ## the chapters as a web site, in _docs/
+	$(BIN)/sphinx-build -q -b html -c docs . _docs
+	@echo open _docs/docs/index.html
+
 bench: .venv/installed                    ## measure the claims again; hours
 	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
 
@@ -31,6 +35,10 @@ bench: .venv/installed                    ## measure the claims again; hours
 
 .venv/lab: $(METADATA) | .venv/bin/python
 	$(BIN)/pip install --quiet -e '.[app,dev]'
+	touch $@ .venv/installed
+
+.venv/docs: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[docs]'
 	touch $@ .venv/installed
 
 clean:

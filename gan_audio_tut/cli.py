@@ -49,12 +49,18 @@ def _new_folder(path):
     path.mkdir(parents=True, exist_ok=True)
     return path
 
-# %% ../nbs/18_cli.ipynb #f6e62bec
+# %% ../nbs/18_cli.ipynb #b764c99e
+def _loader_options(args):
+    "Whatever a data set offers for training; choosing among runs by a validation split is the user's business."
+    if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
+    return {} if args.data == "drums" else {"strict": args.strict}
+
+# %% ../nbs/18_cli.ipynb #ca9f93e1
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
     if args.minutes is None and args.steps is None: args.minutes = 10.0
-    clips = datasets.open_data(args.data, **({"split": "train+valid"} if args.data in ("fsdd", "sc09", "digits") else {}))
+    clips = datasets.open_data(args.data, **_loader_options(args))
     config = {"data": args.data, "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
               "classes": list(clips.classes), "recipe": args.recipe, "seed": args.seed}
     _tensorflow()
@@ -127,7 +133,7 @@ def _positive(kind):
         return value
     return parse
 
-# %% ../nbs/18_cli.ipynb #7ef4e07a
+# %% ../nbs/18_cli.ipynb #8063decf
 def _train_options(p):
     p.add_argument("data", metavar="DATA", help="drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)")
     p.add_argument("--recipe", choices=RECIPES, default="specgan")
@@ -136,6 +142,7 @@ def _train_options(p):
     budget.add_argument("--minutes", type=_positive(float), help="train this long in all (default 10)")
     budget.add_argument("--steps", type=_positive(int), help="train to this step")
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--strict", action="store_true", help="one unusable file in a folder is an error")
     p.add_argument("--resume", action="store_true", help="go on with RUN, or start it")
     p.add_argument("--checkpoint-every", type=_positive(int), default=50, metavar="N")
     p.add_argument("--sample-every", type=_positive(int), default=500, metavar="N")

@@ -35,6 +35,15 @@ def show_strip(
     plt.close(fig)
     if sound: display(plots.players({_title(v): sound(**v) for v in strip}, sr, pictures=False))
 
+# %% ../nbs/02a_explore.ipynb #49c2fa07
+def _control(name, value, choices):
+    "A slider for (low, high, step), a menu for a list."
+    import ipywidgets
+    if isinstance(choices, list): return ipywidgets.Dropdown(options=choices, value=value, description=name)
+    low, high, step = choices
+    kind = ipywidgets.IntSlider if all(isinstance(c, int) for c in choices) else ipywidgets.FloatSlider
+    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False)
+
 # %% ../nbs/02a_explore.ipynb #ab9e40e9
 def _panel(draw, sound, sr, values):
     "What the live face redraws at every move of a slider."
@@ -44,7 +53,26 @@ def _panel(draw, sound, sr, values):
     plt.close(fig)
     if sound: display(plots.players({_title(values): sound(**values)}, sr, pictures=False))
 
-# %% ../nbs/02a_explore.ipynb #9541c417
+# %% ../nbs/02a_explore.ipynb #584a17dc
+def _sliders(draw, sound, sr, start, controls):
+    "The controls at their first setting, and under them the panel that follows them."
+    import ipywidgets
+    widgets = {name: _control(name, start[name], choices) for name, choices in controls.items()}
+    out = ipywidgets.interactive_output(lambda **values: _panel(draw, sound, sr, values), widgets)
+    return ipywidgets.VBox([*widgets.values(), out])
+
+# %% ../nbs/02a_explore.ipynb #301f29d1
+def _check(strip, controls):
+    "Every setting of the strip is one that the controls can be set to; else `ValueError`."
+    for values in strip:
+        if values.keys() != controls.keys(): raise ValueError(f"the strip sets {[*values]}, the controls are {[*controls]}; name the same")
+        for name, choices in controls.items():
+            fits = values[name] in choices if isinstance(choices, list) else choices[0] <= values[name] <= choices[1]
+            whole = not isinstance(choices, list) and all(isinstance(c, int) for c in choices)
+            if not fits or whole and values[name] != int(values[name]):
+                raise ValueError(f"{name}={values[name]} is not among {choices}; widen the control or change the strip")
+
+# %% ../nbs/02a_explore.ipynb #9b3ece41
 def explorer(
     draw: Callable,         # draw(ax, **values): a picture of one setting
     strip: list[dict],      # the settings that teach even where nothing moves; the first is where the sliders start
@@ -53,18 +81,7 @@ def explorer(
     **controls,             # name -> (low, high, step), or a list of choices
 ):
     "Both faces: the strip always, sliders where a kernel can answer them."
+    _check(strip, controls)
     show_strip(draw, strip, sound, sr)
     if get_ipython() is None or os.environ.get("IN_TEST"): return
-    import ipywidgets
-    widgets = {k: _control(k, strip[0][k], c) for k, c in controls.items()}
-    out = ipywidgets.interactive_output(lambda **values: _panel(draw, sound, sr, values), widgets)
-    display(ipywidgets.VBox([*widgets.values(), out]))
-
-# %% ../nbs/02a_explore.ipynb #49c2fa07
-def _control(name, value, choices):
-    "A slider for (low, high, step), a menu for a list."
-    import ipywidgets
-    if isinstance(choices, list): return ipywidgets.Dropdown(options=choices, value=value, description=name)
-    low, high, step = choices
-    kind = ipywidgets.IntSlider if all(isinstance(c, int) for c in choices) else ipywidgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False)
+    display(_sliders(draw, sound, sr, strip[0], controls))

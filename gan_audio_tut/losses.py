@@ -18,12 +18,10 @@ class Adversarial(NamedTuple):
     d_loss: Callable  # what the discriminator minimises
     g_loss: Callable  # what the generator minimises
 
-# %% ../nbs/04_losses.ipynb #f295bfd5
-def _softplus(x):
-    "Mean of log(1 + e^x), without overflow."
-    return ops.mean(ops.softplus(x))
+# %% ../nbs/04_losses.ipynb #27062191
+def _softplus(x): return ops.mean(ops.softplus(x))  # mean of log(1 + e^x), without overflow
 
-# %% ../nbs/04_losses.ipynb #2f0fcad1
+
 def _d_log(
     real,  # D's logits on real clips, any shape
     fake,  # and on fakes
@@ -31,71 +29,54 @@ def _d_log(
     "-log D(x) and -log(1 - D(G(z))) (Goodfellow et al. 2014, eq. 1)."
     return {"d_real": _softplus(-real), "d_fake": _softplus(fake)}
 
-# %% ../nbs/04_losses.ipynb #e5e3811e
-def _g_minimax(real, fake):
-    "log(1 - D(G(z))): D's gain with its sign turned."
-    return {"g_fake": -_softplus(fake)}
+
+def _g_minimax(real, fake): return {"g_fake": -_softplus(fake)}  # log(1 - D(G(z)))
 
 
 minimax = Adversarial(_d_log, _g_minimax)
 
-# %% ../nbs/04_losses.ipynb #83c67565
-def _g_non_saturating(real, fake):
-    "-log D(G(z)) (Goodfellow et al. 2014, section 3)."
-    return {"g_fake": _softplus(-fake)}
+# %% ../nbs/04_losses.ipynb #55533207
+def _g_non_saturating(real, fake): return {"g_fake": _softplus(-fake)}  # -log D(G(z)) (Goodfellow et al. 2014, section 3)
 
 
 non_saturating = Adversarial(_d_log, _g_non_saturating)
 
-# %% ../nbs/04_losses.ipynb #7e767b5a
-def _d_squares(real, fake):
-    "Squared distance to 1 on real and to 0 on fake (Mao et al. 2017, with labels 1 and 0; twice theirs)."
-    return {"d_real": ops.mean(ops.square(real - 1)), "d_fake": ops.mean(ops.square(fake))}
-
-
+# %% ../nbs/04_losses.ipynb #8325b966
+def _d_squares(real, fake): return {"d_real": ops.mean(ops.square(real - 1)), "d_fake": ops.mean(ops.square(fake))}
 def _g_squares(real, fake): return {"g_fake": ops.mean(ops.square(fake - 1))}
 
 
 least_squares = Adversarial(_d_squares, _g_squares)
 
-# %% ../nbs/04_losses.ipynb #f186c70b
+# %% ../nbs/04_losses.ipynb #a3f169c6
 def _g_mean(real, fake): return {"g_fake": -ops.mean(fake)}
-
-
-def _d_hinge(real, fake):
-    "What is missing to a margin of 1 on the right side."
-    return {"d_real": ops.mean(ops.relu(1 - real)), "d_fake": ops.mean(ops.relu(1 + fake))}
-
-
-hinge = Adversarial(_d_hinge, _g_mean)
-
-# %% ../nbs/04_losses.ipynb #e0a0c49f
+def _d_hinge(real, fake): return {"d_real": ops.mean(ops.relu(1 - real)), "d_fake": ops.mean(ops.relu(1 + fake))}
 def _d_wasserstein(real, fake): return {"d_real": -ops.mean(real), "d_fake": ops.mean(fake)}
 
 
-wasserstein = Adversarial(_d_wasserstein, _g_mean)
+hinge, wasserstein = Adversarial(_d_hinge, _g_mean), Adversarial(_d_wasserstein, _g_mean)
 
-# %% ../nbs/04_losses.ipynb #f3498892
+# %% ../nbs/04_losses.ipynb #78fd5baa
 def _lead(real, fake):
     "Real minus fake, pair by pair; two ranks would broadcast to all pairs and hide the mistake."
     if len(real.shape) != len(fake.shape):
         raise ValueError(f"relativistic: logits have shapes {tuple(real.shape)} and {tuple(fake.shape)}; give both the same rank")
     return real - fake
 
-# %% ../nbs/04_losses.ipynb #b7a849e3
+
 def _d_pairs(real, fake): return {"d_pair": _softplus(-_lead(real, fake))}
 def _g_pairs(real, fake): return {"g_pair": _softplus(_lead(real, fake))}
 
 
 relativistic = Adversarial(_d_pairs, _g_pairs)
 
-# %% ../nbs/04_losses.ipynb #6a0708cf
+# %% ../nbs/04_losses.ipynb #14b83a6b
 def _squared_norms(grads):
     "Squared length of each example's gradient, (B,); `grads` is a tensor or a list of tensors (B, ...)."
     grads = grads if isinstance(grads, (list, tuple)) else [grads]
     return sum(ops.sum(ops.square(g), axis=tuple(range(1, len(g.shape)))) for g in grads)
 
-# %% ../nbs/04_losses.ipynb #999fd165
+
 def zero_centred(
     grads,  # gradient of D's logit by its input: (B, ...), or a list of such
 ):          # scalar

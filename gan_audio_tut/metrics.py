@@ -117,14 +117,14 @@ def inception_score(
     p = np.clip(probs, 1e-12, 1)
     return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
 
-# %% ../nbs/07_metrics.ipynb #eb30dccc
+# %% ../nbs/07_metrics.ipynb #97b9d51c
 def frechet_distance(
     a: np.ndarray, b: np.ndarray,  # features (N, d) of two sets of equal size
 ) -> float:
     "Squared, between the Gaussians with the sets' means and covariances (Heusel et al. 2017, section 2)."
     ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     roots = np.linalg.eigvals(ca @ cb).real.clip(0)
-    return float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb) - 2 * np.sqrt(roots).sum())
+    return max(0.0, float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb) - 2 * np.sqrt(roots).sum()))
 
 # %% ../nbs/07_metrics.ipynb #f836482f
 def kernel_distance(
@@ -181,7 +181,7 @@ def disjoint_sets(
     rounds = max(int(np.bincount(labels).min(initial=each, where=np.bincount(labels) > 0)) // each, 1)
     return [np.flatnonzero(place // each == r) for r in range(rounds)]
 
-# %% ../nbs/07_metrics.ipynb #b14e7919
+# %% ../nbs/07_metrics.ipynb #e45773d9
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
     def __init__(
@@ -193,6 +193,7 @@ class Judge:
         self.recogniser, self.each = recogniser, int(np.bincount(test.labels).min())
         self.train = hear(recogniser, train.audio)
         self.test, self.test_labels = self._pick(hear(recogniser, test.audio), test.labels, 0)
+        self.scale = np.sqrt(np.mean(np.square(self.test["features"])))  # kernel distances want features of size 1
         self.ceiling = self.raw(self.test, self.test_labels)
         self.real_train = [self.raw(*self._pick(self.train, train.labels, seed)) for seed in range(8)]
         self.unit = np.mean([r["frechet"] for r in self.real_train])  # real train to real test
@@ -205,7 +206,7 @@ class Judge:
         "The figures of one set, in their own units."
         p, f, real = softmax(heard["label"]), heard["features"], self.test["features"]
         found = {"accuracy": np.mean(p.argmax(1) == labels), "inception": inception_score(p),
-                 "frechet": frechet_distance(f, real), "kernel": kernel_distance(f, real),
+                 "frechet": frechet_distance(f, real), "kernel": kernel_distance(f / self.scale, real / self.scale),
                  "diversity": diversity(f, labels), "nearest": nearest(f, self.train["features"])}
         if "voice" in heard:
             found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
@@ -231,13 +232,13 @@ class Judge:
 COLUMNS = {"accuracy": "right", "inception": "inception / real", "frechet": "Fréchet × real", "kernel": "kernel",
            "diversity": "diversity / real", "nearest": "nearest / real", "voices": "voices, least share"}
 
-# %% ../nbs/07_metrics.ipynb #0c8eb578
+# %% ../nbs/07_metrics.ipynb #90cbe965
 def score_table(
     results: dict,  # name -> what a `Judge` returned
 ) -> str:           # Markdown
     "The figures as rows, in the one order that this project prints them."
     names = [k for k in COLUMNS if k in next(iter(results.values()))]
     line = lambda cells: "| " + " | ".join(cells) + " |"
-    cell = lambda k, v: f"{np.min(v):.2f}" if k == "voices" else f"{v:.3g}" if k == "kernel" else f"{v:.2f}"
+    cell = lambda k, v: f"{np.min(v):.2f}" if k == "voices" else f"{v:.3f}" if k == "kernel" else f"{v:.2f}"
     rows = [line([name, *(cell(k, r[k]) for k in names)]) for name, r in results.items()]
     return "\n".join([line(["", *(COLUMNS[k] for k in names)]), line(["---"] * (len(names) + 1)), *rows])

@@ -5,6 +5,7 @@ that ships as package data with a table of labels, voices and splits beside it.
 """
 import ctypes
 import json
+from collections import Counter
 from pathlib import Path
 
 import espeakng_loader
@@ -14,7 +15,7 @@ from gan_audio_tut import audio
 
 SR, SAMPLES, MARGIN = 8000, 8192, 512  # the margin keeps Vorbis from smearing one clip into the next
 WORDS = "zero one two three four five six seven eight nine".split()
-ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc")
+ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-gb-x-gbcwmd")  # en-us-nyc is all but en-us
 TIMBRES = ("", "+m3", "+m7", "+f2", "+f4")
 TAKES = ((150, 40), (175, 50), (200, 60))  # words a minute, pitch (0 to 99)
 ASSETS = Path(__file__).resolve().parent.parent / "gan_audio_tut" / "assets"
@@ -29,6 +30,8 @@ class Speaker:
     def __init__(self):
         self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
         self.sr = self.lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0)
+        if self.sr <= 0: raise RuntimeError("espeak-ng did not start: no voice data found")
+        self.lib.espeak_ng_SetRandSeed(ctypes.c_long(1))  # its breath is random: without this, every rebuild differs
         self.heard = []
         self.callback = CALLBACK(self.collect)  # kept alive: C holds only its address
         self.lib.espeak_SetSynthCallback(self.callback)
@@ -45,13 +48,15 @@ class Speaker:
         self.heard.clear()
         data = text.encode() + b"\0"
         self.lib.espeak_Synth(data, len(data), 0, 0, 0, UTF8, None, None)
+        if not self.heard: raise RuntimeError(f"{voice} said nothing for '{text}'")
         return np.concatenate(self.heard).astype(np.float32) / 32768
 
 
 def split_of(voice, take):
-    "The middle take of every fifth voice is for validation, of another fifth for the test."
-    if take != 1: return "train"
-    return {0: "valid", 1: "test"}.get(voice % 3, "train")
+    "Test: five whole voices, one of each accent and of each timbre. Valid: the middle take of every other voice."
+    accent, timbre = divmod(voice, len(TIMBRES))
+    if accent == timbre: return "test"
+    return "valid" if take == 1 else "train"
 
 
 def main():
@@ -67,7 +72,8 @@ def main():
     audio.save(ASSETS / "digits.ogg", np.concatenate(clips), SR)
     table = {"sr": SR, "samples": SAMPLES, "margin": MARGIN, "voices": voices, "clips": rows, "made_with": "espeak-ng 1.52"}
     with audio.replacing(ASSETS / "digits.json") as part: part.write_text(json.dumps(table) + "\n")
-    print(f"{len(rows)} clips, {(ASSETS / 'digits.ogg').stat().st_size / 1e6:.2f} MB")
+    counts = ", ".join(f"{n} {s}" for s, n in Counter(row[2] for row in rows).items())
+    print(f"{len(rows)} clips ({counts}), {(ASSETS / 'digits.ogg').stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

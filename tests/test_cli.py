@@ -1,0 +1,164 @@
+"""The command as a user meets it: one clear line, the right exit status, nothing half done."""
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+COMMAND = Path(sys.executable).parent / "gan-audio"
+
+
+def call(*words, **options):
+    return subprocess.run([str(COMMAND), *map(str, words)], capture_output=True, text=True, timeout=300, **options)
+
+
+def refused(done):
+    "Exit 2, one line on standard error, no traceback; the line comes back."
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return lines
+
+
+def put(folder, name, y, sr=8000, **options):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    sf.write(folder / name, y, sr, **options)
+    return folder / name
+
+
+def hum(seconds=0.5, sr=8000): return 0.3 * np.sin(2 * np.pi * 200 * np.arange(int(seconds * sr)) / sr)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["info"]])
+def test_help_loads_no_tensorflow(words):
+    code = f"import sys; from gan_audio_tut.cli import main\ntry: main({words!r})\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_import_is_light():
+    start = time.perf_counter()
+    code = "import gan_audio_tut, sys; assert 'tensorflow' not in sys.modules and 'librosa' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert time.perf_counter() - start < 2  # Python's own start included; the import takes hundredths
+
+
+WRONG = {
+    "no verb": [],
+    "unknown verb": ["sing"],
+    "no such data": ["train", "nix", "--out", "run"],
+    "unknown recipe": ["train", "drums", "--recipe", "nix", "--out", "run"],
+    "no out": ["train", "drums"],
+    "negative steps": ["train", "drums", "--out", "run", "--steps", "-1"],
+    "zero minutes": ["train", "drums", "--out", "run", "--minutes", "0"],
+    "both budgets": ["train", "drums", "--out", "run", "--minutes", "1", "--steps", "1"],
+    "no such model": ["generate", "--model", "nix", "--label", "1", "--out", "x.wav"],
+    "cannot say": ["generate", "--label", "kick", "--out", "x.wav"],
+    "no such thing": ["info", "nix"],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_calls(name, tmp_path):
+    start = time.perf_counter()
+    lines = refused(call(*WRONG[name], cwd=tmp_path))
+    assert time.perf_counter() - start < 3  # a second on an idle machine
+    assert len(lines) == 1 and lines[0].startswith("gan-audio")
+    assert not list(tmp_path.iterdir())
+
+
+def bad_data(folder, kind):
+    "A folder of data that cannot be used."
+    folder.mkdir()
+    if kind == "text as wav": (folder / "a.wav").write_text("hello")
+    if kind == "truncated flac":
+        whole = put(folder, "a.flac", hum(3)).read_bytes()
+        (folder / "a.flac").write_bytes(whole[: len(whole) // 3])
+    if kind == "no samples": put(folder, "a.wav", np.zeros(0))
+    if kind == "one sample": put(folder, "a.wav", np.ones(1) * 0.5)
+    if kind == "silence": put(folder, "a.wav", np.zeros(8000))
+    if kind == "nan": put(folder, "a.wav", np.full(8000, np.nan), subtype="FLOAT")
+    if kind == "inf": put(folder, "a.wav", np.full(8000, np.inf), subtype="FLOAT")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "text as wav", "truncated flac", "no samples", "one sample", "silence", "nan", "inf"])
+def test_unusable_data(kind, tmp_path):
+    lines = refused(call("train", bad_data(tmp_path / "data", kind), "--out", tmp_path / "run"))
+    assert "data" in lines[-1] and all(l.startswith("gan-audio") for l in lines)
+    assert kind == "empty folder" or "a.wav" in lines[0] or "a.flac" in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    lines = refused(call("train", "drums", "--out", tmp_path / "run", "--steps", 1))
+    assert "run" in lines[0] and (tmp_path / "run").read_text() == "mine"
+
+
+def test_odd_but_usable_data(tmp_path):
+    "Six channels, 1 kHz, 192 kHz, a class of one file: they work, beside one bad file that is named and counted."
+    data = tmp_path / "data"
+    put(data, "low/a.wav", hum(1, 1000), 1000)
+    put(data, "high/a.wav", hum(0.4, 192000), 192000)
+    put(data, "wide/a.flac", np.stack([hum()] * 6, 1))
+    put(data, "wide/nan.wav", np.full(800, np.nan), subtype="FLOAT")
+    done = call("train", data, "--out", tmp_path / "run", "--steps", 2, "--checkpoint-every", 1)
+    assert done.returncode == 0, done.stderr
+    assert "nan.wav" in done.stderr and "skipped 1 of 4" in done.stderr
+    assert (tmp_path / "run" / "generator.keras").exists()
+    made = call("generate", "--model", tmp_path / "run", "--label", "wide", "--out", tmp_path / "w.wav", "--count", 2)
+    assert made.returncode == 0, made.stderr
+    assert {p.name for p in tmp_path.glob("*.wav")} == {"w-000.wav", "w-001.wav"}
+    assert refused(call("train", data, "--out", tmp_path / "run2", "--steps", 2, "--strict"))
+
+
+def test_nothing_from_tensorflow_on_stderr(tmp_path):
+    done = call("train", "drums", "--out", tmp_path / "run", "--steps", 1)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def test_resume_refusals(tmp_path):
+    run = tmp_path / "run"
+    assert call("train", "drums", "--out", run, "--steps", 1, "--resume").returncode == 0  # an empty run starts
+    assert len(refused(call("train", "drums", "--out", run, "--steps", 2))) == 1
+    assert "seed" in refused(call("train", "drums", "--out", run, "--steps", 2, "--seed", 1, "--resume"))[-1]
+    again = call("train", "drums", "--out", run, "--steps", 2, "--resume")
+    assert again.returncode == 0 and "resumed at step 1" in again.stdout
+
+
+def test_full_disk(tmp_path):
+    "A file-size limit stands in for a full disk: one line, and the run goes on once there is room."
+    run = tmp_path / "run"
+    assert call("train", "drums", "--out", run, "--steps", 2, "--checkpoint-every", 1).returncode == 0
+    limited = ["bash", "-c", f"ulimit -f 100; exec {COMMAND} train drums --out {run} --steps 4 --checkpoint-every 1 --resume"]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=300)
+    assert len(refused(done)) == 1
+    assert not list(run.rglob(".part-*"))
+    again = call("train", "drums", "--out", run, "--steps", 4, "--checkpoint-every", 1, "--resume")
+    assert again.returncode == 0 and "resumed at step 2" in again.stdout
+
+
+def test_generate(tmp_path):
+    out = tmp_path / "2026.wav"
+    done = call("generate", "--label", "2026", "--out", out, "--seed", 3)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    y, sr = sf.read(out)
+    assert sr == 8000 and 1 < len(y) / sr < 5 and 0.05 < np.abs(y).max() <= 1
+    first = out.read_bytes()
+    assert call("generate", "--label", "2026", "--out", out, "--seed", 3).returncode == 0 and out.read_bytes() == first
+    assert refused(call("generate", "--label", "1", "--out", tmp_path))
+    assert refused(call("generate", "--label", "1", "--out", tmp_path / "a.xyz"))
+
+
+def test_demo(tmp_path):
+    done = call("demo", "--out", tmp_path / "demo", "--minutes", 0.05)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert page.count("<audio") == 27 and "<table>" in page and not re.search(r'(src|href)="(?!data:)', page)
+    assert len(list((tmp_path / "demo").rglob("*.wav"))) == 27 and len(list((tmp_path / "demo").glob("*.png"))) == 2
+    assert str(tmp_path / "demo" / "report.html") in done.stdout
