@@ -291,6 +291,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'gan_audio_tut.weights': { 'gan_audio_tut.weights.card_of': ('weights.html#card_of', 'gan_audio_tut/weights.py'),
                                        'gan_audio_tut.weights.checksum': ('weights.html#checksum', 'gan_audio_tut/weights.py'),
                                        'gan_audio_tut.weights.find_model': ('weights.html#find_model', 'gan_audio_tut/weights.py'),
+                                       'gan_audio_tut.weights.in_float32': ('weights.html#in_float32', 'gan_audio_tut/weights.py'),
                                        'gan_audio_tut.weights.load_model': ('weights.html#load_model', 'gan_audio_tut/weights.py'),
+                                       'gan_audio_tut.weights.modules_named': ('weights.html#modules_named', 'gan_audio_tut/weights.py'),
                                        'gan_audio_tut.weights.ship': ('weights.html#ship', 'gan_audio_tut/weights.py'),
                                        'gan_audio_tut.weights.shipped': ('weights.html#shipped', 'gan_audio_tut/weights.py')}}}

@@ -188,25 +188,25 @@ def open_run(
     sweep(out)
     return out
 
-# %% ../nbs/05a_runs.ipynb #344b59a4
+# %% ../nbs/05a_runs.ipynb #e0cb355c
 class RunFiles:
     "History and checkpoints of a run; what is found on disk is taken up again."
     def __init__(self, run, state, keep=2):
         self.run, self.keep = Path(run), keep
         load_newest(self.run, state)
         upto = lambda name: [r for r in read_rows(self.run / name) if r["step"] <= int(state.step)]
-        self.metrics, self.timing = (Table(self.run / name, upto(name)) for name in ("metrics.csv", "timing.csv"))
-        self.before = self.timing.last or {"wall_s": 0.0, "cpu_s": 0.0}
+        self.metrics, self.times = Table(self.run / "metrics.csv", upto("metrics.csv")), upto("timing.csv")
+        self.before = self.times[-1] if self.times else {"step": 0, "wall_s": 0.0, "cpu_s": 0.0}
         self.start = time.perf_counter(), time.process_time()
 
     def write(self, state):
         "First what a resumed run would write again, last the checkpoint that makes it count."
         step = int(state.step)
         if self.metrics.last.get("step", 0) != step: return  # stopped within a step: the last checkpoint stands
-        if self.timing.last.get("step") != step:
-            now = {"wall_s": time.perf_counter() - self.start[0], "cpu_s": time.process_time() - self.start[1]}
-            self.timing.add({"step": step, **{k: round(self.before[k] + v, 2) for k, v in now.items()}})
-        self.timing.write()
+        now = {"wall_s": time.perf_counter() - self.start[0], "cpu_s": time.process_time() - self.start[1]}
+        now = {"step": step, **{k: round(self.before[k] + v, 2) for k, v in now.items()}}
+        self.times = [t for t in self.times if t["step"] < step] + [now]
+        write_rows(self.run / "timing.csv", self.times)
         self.metrics.write()
         save_checkpoint(self.run / "checkpoints" / f"{step:07d}.npz", state)
         for old in checkpoints(self.run)[: -self.keep]: old.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""Figures against known answers."""
+import keras
+import numpy as np
+import pytest
+
+from gan_audio_tut import datasets, mel, metrics, runs, weights
+
+rng = np.random.default_rng(5)
+
+
+@pytest.mark.parametrize("n", [2, 5, 10])
+def test_inception_score_bounds(n):
+    assert np.isclose(metrics.inception_score(np.eye(n)), n)
+    assert np.isclose(metrics.inception_score(np.full((7, n), 1 / n)), 1)
+    p = metrics.softmax(rng.standard_normal((50, n)))
+    assert 1 <= metrics.inception_score(p) <= n
+    assert np.isclose(metrics.inception_score(p), np.exp(np.mean([np.sum(q * np.log(q / p.mean(0))) for q in p])))
+
+
+def test_frechet_is_a_distance():
+    a, b = rng.standard_normal((300, 8)), rng.standard_normal((300, 8)) * 2 + 1
+    assert np.isclose(metrics.frechet_distance(a, a), 0, atol=1e-8)
+    assert np.isclose(metrics.frechet_distance(a, b), metrics.frechet_distance(b, a))
+    assert np.isclose(metrics.frechet_distance(3 * a, 3 * b), 9 * metrics.frechet_distance(a, b))
+    turn = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    assert np.isclose(metrics.frechet_distance(a @ turn, b @ turn), metrics.frechet_distance(a, b))
+
+
+def test_frechet_survives_dead_features():
+    a, b = rng.standard_normal((50, 6)), rng.standard_normal((50, 6))
+    a[:, 2], b[:, 2] = 0, 0
+    assert np.isclose(metrics.frechet_distance(a, b), metrics.frechet_distance(np.delete(a, 2, 1), np.delete(b, 2, 1)))
+
+
+def test_kernel_distance_by_loops():
+    a, b = rng.standard_normal((6, 3)), rng.standard_normal((5, 3))
+    k = lambda x, y: (x @ y / 3 + 1) ** 3
+    own = lambda v: np.mean([k(x, y) for i, x in enumerate(v) for j, y in enumerate(v) if i != j])
+    assert np.isclose(metrics.kernel_distance(a, b), own(a) + own(b) - 2 * np.mean([k(x, y) for x in a for y in b]))
+
+
+def test_sets_are_disjoint_and_balanced():
+    labels = rng.permutation(np.repeat(np.arange(4), 11))
+    sets = metrics.disjoint_sets(labels, 5)
+    assert len(sets) == 2 and not set(sets[0]) & set(sets[1])
+    assert all((np.bincount(labels[s]) == 5).all() for s in sets)
+    assert len(metrics.disjoint_sets(labels, 20)) == 1
+    assert (np.bincount(labels[metrics.balanced(labels, 3)]) == 3).all()
+
+
+def test_disturb_keeps_what_matters():
+    y = np.stack([0.2 * np.sin(np.arange(8192) * w) for w in (0.1, 0.3)]).astype(np.float32)
+    out = metrics.disturb(y, [0, 0]).numpy()
+    peaks = lambda v: np.abs(np.fft.rfft(v * np.hanning(8192))).argmax(1)
+    assert out.shape == y.shape and np.abs(peaks(out) - peaks(y)).max() <= 1
+    gain = 20 * np.log10(out.std(1) / y.std(1))
+    assert (np.abs(gain) < 11).all()
+
+
+def test_recogniser_reloads_without_its_module(tmp_path):
+    net = metrics.build_recogniser(3, 2, width=4, config=mel.MelConfig(sr=16000, ceiling=2.0))
+    runs.save_model(tmp_path / "r.keras", net)
+    loaded = weights.load_model(tmp_path / "r.keras")
+    y = datasets.drums(each=1).audio
+    for k, v in net(y).items(): assert np.array_equal(v, loaded(y)[k])
+
+
+def test_judge_on_itself():
+    "Real clips judged against real clips: shares of one, and a Fréchet distance near its unit."
+    train, test, more = (datasets.drums(s, each=20) for s in ("train", "test", "valid"))
+    keras.utils.set_random_seed(0)
+    judge = metrics.Judge(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=4), train, test)
+    found = judge(more.audio, more.labels)
+    assert 0.7 < found["diversity"] < 1.4 and 0.3 < found["frechet"] < 3 and 0.5 < found["nearest"] < 2
+    assert judge(train.audio, train.labels)["nearest"] < 0.01
+    table = metrics.score_table({"more": found})
+    assert table.count("\n") == 2 and "more" in table
+
+
+def test_shipped_recogniser_on_the_official_test(real_data):
+    test = datasets.fsdd("test")
+    out = metrics.hear(weights.load_model("recogniser-8k"), test.audio)
+    assert np.mean(out["label"].argmax(1) == test.labels) > 0.98
+    assert np.mean(out["voice"].argmax(1) == test.speakers) > 0.95

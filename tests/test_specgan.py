@@ -1,0 +1,121 @@
+"""The picture GAN: shapes, ranges, the field of view, and that a recipe decides everything."""
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gan_audio_tut import datasets, mel, runs, specgan, training, weights
+
+TINY = replace(specgan.Recipe(), width=4, batch_size=8, latent_dim=8)
+
+
+@pytest.fixture(scope="module")
+def clips(): return datasets.drums(each=4)
+
+
+@pytest.mark.parametrize("frames, n_mels, classes", [(64, 64, 10), (32, 80, 3), (16, 16, 0)])
+@pytest.mark.parametrize("norm", ["batch", "pixel", None])
+def test_shapes(frames, n_mels, classes, norm):
+    shape = dict(classes=classes, frames=frames, n_mels=n_mels, width=4)
+    g, d = specgan.picture_generator(8, norm=norm, **shape), specgan.picture_discriminator(norm=norm, **shape)
+    given = [tf.random.normal((5, 8)), tf.zeros(5, tf.int32)][: len(g.inputs)]
+    pictures = training.call(g, given)
+    assert pictures.shape == (5, frames, n_mels) and float(tf.reduce_max(tf.abs(pictures))) <= 1
+    assert training.call(d, [pictures, *given[1:]]).shape == (5, 1)
+
+
+def test_discriminator_sees_46_frames():
+    "Perturb one frame and see which units of the last convolution move."
+    d = specgan.picture_discriminator(classes=0, width=4)
+    last = [l for l in d.layers if isinstance(l, keras.layers.Conv2D)][-1]
+    trunk = keras.Model(d.input, last.output)
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64)).astype(np.float32)
+    base, reach = trunk(x).numpy()[0, 1, 1], []
+    for frame in range(64):
+        y = x.copy()
+        y[0, frame] += 1
+        if np.abs(trunk(y).numpy()[0, 1, 1] - base).max() > 0: reach.append(frame)
+    before = 1 + 2 + 4 + 8  # 'same' padding of kernel 4, stride 2 puts one zero before each layer's input
+    assert reach == list(range(max(0, 16 - before), 16 - before + 46))
+
+
+def test_projection_is_an_inner_product():
+    x, label = keras.Input((6,)), keras.Input((), dtype="int32")
+    net = keras.Model([x, label], specgan.projection(x, label, 3))
+    vectors = np.arange(18.0).reshape(3, 6)
+    net.layers[-2].set_weights([vectors]) if net.layers[-2].weights else net.layers[-1].set_weights([vectors])
+    features = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    labels = np.array([0, 2, 1, 2])
+    assert np.allclose(net([features, labels])[:, 0], (features * vectors[labels]).sum(1), atol=1e-4)
+
+
+def test_a_recipe_and_a_seed_decide_everything(clips):
+    runs_ = [specgan.picture_gan(clips, TINY, seed=3) for _ in range(2)] + [specgan.picture_gan(clips, TINY, seed=4)]
+    for state in runs_: training.fit(state, steps=3, progress=False)
+    first, again, other = ([v.numpy() for v in s.variables] for s in runs_)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other))
+
+
+@pytest.mark.parametrize("change", [{"loss": l} for l in ("non_saturating", "relativistic", "hinge", "least_squares", "minimax")]
+                         + [{"conditional": False}, {"r2": 1.0}, {"g_norm": "batch", "d_norm": "batch", "r1": 0.0}, {"ema": 0.0}], ids=str)
+def test_every_recipe_takes_steps(clips, change):
+    state = specgan.picture_gan(clips, replace(TINY, **change))
+    before = [v.numpy() for v in state.job.generator.trainable_variables]
+    history = training.fit(state, steps=2, progress=False)
+    assert all(np.isfinite(v) for row in history for v in row.values())
+    assert all(not np.array_equal(a, b) for a, b in zip(before, [v.numpy() for v in state.job.generator.trainable_variables]) if a.size > 50)
+
+
+def test_quick_learning_goes_the_right_way(clips):
+    "After some steps the mean generated picture is nearer to the mean real one than at the start."
+    state = specgan.picture_gan(clips, replace(TINY, width=8, batch_size=32))
+    real = specgan.pictures_of(clips, specgan.mel_settings(clips)).mean(0)
+    labels = np.arange(64) % 8
+    far = lambda: np.abs(specgan.speak_pictures(state.ema, labels).mean(0) - real).mean()
+    before = far()
+    training.fit(state, steps=60, progress=False)
+    assert far() < 0.8 * before
+
+
+def test_settings_follow_the_data(clips):
+    quiet = clips.take(slice(None))
+    quiet.audio[:] *= 1  # a copy, the fixture stays
+    config = specgan.mel_settings(clips)
+    pictures = specgan.pictures_of(clips, config)
+    assert config.sr == 16000 and pictures.min() == -1 and 0.999 < pictures.max() <= 1
+
+
+def test_samples_are_whole_and_repeatable(clips, tmp_path):
+    g = specgan.picture_generator(8, 8, width=4)
+    config = specgan.mel_settings(clips)
+    specgan.save_samples(tmp_path / "a", 7, g, clips.classes, config)
+    specgan.save_samples(tmp_path / "b", 7, g, clips.classes, config)
+    for name in ("step-0000007.wav", "step-0000007.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_saved_model_speaks_the_same(tmp_path):
+    g = specgan.picture_generator(8, 3, width=4, norm="pixel")
+    runs.save_model(tmp_path / "g.keras", g)
+    loaded = weights.load_model(tmp_path / "g.keras")
+    assert np.array_equal(specgan.speak_pictures(g, [0, 1, 2]), specgan.speak_pictures(loaded, [0, 1, 2]))
+
+
+def test_shipped_voice_is_heard():
+    "The shipped listener understands the shipped voice; no data needed."
+    from gan_audio_tut import metrics
+    voice, ear = weights.load_model("voice-8k"), weights.load_model("recogniser-8k")
+    labels = np.repeat(np.arange(10), 20)
+    heard = metrics.hear(ear, specgan.hear_pictures(specgan.speak_pictures(voice, labels, seed=11), mel.MelConfig(**weights.card_of("voice-8k")["mel"])))
+    assert np.mean(heard["label"].argmax(1) == labels) > 0.93
+    assert (np.bincount(heard["voice"].argmax(1), minlength=5) / 200 > 0.05).sum() >= 4
+
+
+def test_real_recordings(real_data):
+    train, test = datasets.fsdd("train"), datasets.fsdd("test")
+    assert not set(train.files) & set(test.files)
+    state = specgan.picture_gan(test, TINY)
+    assert np.isfinite(training.fit(state, steps=1, progress=False)[0]["g_loss"])
