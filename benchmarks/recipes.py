@@ -3,7 +3,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py recipes    # 2 recipes x 3 seeds x 1200 CPU s
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py changes    # one change at a time, 600 CPU s each
 
-All runs take turns of 60 CPU seconds in one process, so that a busy machine disturbs them alike. They are
+The runs of a seed take turns of 60 CPU seconds in one process, so that a busy machine disturbs them alike. They are
 kept under runs/bench, so a stopped benchmark goes on where it was. Learned from: FSDD's official training
 recordings. Judged on: the official test, from waveforms, by the shipped recogniser, 1000 clips a run.
 """
@@ -73,20 +73,28 @@ class Contender:
         with runs.replacing(self.folder / "log.json") as part: part.write_text(json.dumps(self.log))
 
 
-def main(plan):
-    rows, points = PLANS[plan]
-    train, test = datasets.fsdd("train+valid"), datasets.fsdd("test")
-    judge, config = metrics.Judge(weights.load_model("recogniser-8k"), train, test), specgan.mel_settings(train)
-    contenders = [Contender(plan, *row, train, points) for row in rows]
-    while todo := [c for c in contenders if c.log["cpu_s"] < points[-1]]:
+def train(contenders, judge, config):
+    "Turn by turn until every contender has used its budget."
+    while todo := [c for c in contenders if c.log["cpu_s"] < c.points[-1]]:
         for c in todo:
             c.turn()
-            if int(c.log["cpu_s"]) in points: c.judge(judge, config)
+            if int(c.log["cpu_s"]) in c.points: c.judge(judge, config)
             c.keep()
-        print(" ".join(f"{c.name[:12]}:{c.seed}={c.log['cpu_s']:.0f}" for c in contenders), flush=True)
+        print(" ".join(f"{c.name}:{c.seed}={c.log['cpu_s']:.0f}" for c in contenders), flush=True)
+
+
+def main(plan):
+    rows, points = PLANS[plan]
+    clips, test = datasets.fsdd("train+valid"), datasets.fsdd("test")
+    judge, config = metrics.Judge(weights.load_model("recogniser-8k"), clips, test), specgan.mel_settings(clips)
     frame = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train)}
-    write(plan, {"points_cpu_s": points, "real": {n: {k: np.round(v, 4).tolist() for k, v in f.items()} for n, f in frame.items()},
-                 "runs": [{"name": c.name, "seed": c.seed, **c.log} for c in contenders]})
+    frame = {n: {k: np.round(v, 4).tolist() for k, v in f.items()} for n, f in frame.items()}
+    done = []
+    for seed in sorted({s for *_, s in rows}):  # seed by seed, so that a stopped benchmark leaves whole comparisons
+        contenders = [Contender(plan, *row, clips, points) for row in rows if row[-1] == seed]
+        train(contenders, judge, config)
+        done += [{"name": c.name, "seed": c.seed, **c.log} for c in contenders]
+        write(plan, {"points_cpu_s": points, "real": frame, "runs": done})
 
 
 if __name__ == "__main__":

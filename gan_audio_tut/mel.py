@@ -7,11 +7,10 @@ __all__ = ['hann', 'frames', 'stft', 'magnitude', 'istft', 'hz_to_mel', 'mel_to_
            'mel_spectrogram', 'to_picture', 'from_picture', 'mel_picture', 'mel_to_magnitude', 'griffin_lim',
            'mel_to_audio', 'picture_to_audio']
 
-# %% ../nbs/03_mel.ipynb #d32187eb
-import inspect
-import math
+# %% ../nbs/03_mel.ipynb #9922663d
+import inspect, math
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 
 import keras
 import numpy as np
@@ -19,17 +18,16 @@ from keras import ops
 
 from .audio import InputError
 
-# %% ../nbs/03_mel.ipynb #1e19d814
+# %% ../nbs/03_mel.ipynb #72004214
 @lru_cache(maxsize=32)
 def hann(
     win_length: int,  # samples
     n_fft: int,       # padded with zeros on both sides to this
 ) -> np.ndarray:      # (n_fft,) float32, read-only
     "The periodic Hann window, centred in a frame of `n_fft`."
-    w = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
-    before = (n_fft - win_length) // 2
+    w, before = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length), (n_fft - win_length) // 2
     w = np.pad(w, (before, n_fft - win_length - before)).astype(np.float32)
-    w.setflags(write=False)  # the cache hands out one array to all
+    w.setflags(write=False)  # the cache hands one array to all
     return w
 
 # %% ../nbs/03_mel.ipynb #5e39e9d3
@@ -47,14 +45,7 @@ def frames(
     y = ops.take(y, ops.arange(count)[:, None] + np.arange(parts), axis=1)  # (B, count, parts, hop)
     return ops.reshape(y, (-1, count, parts * hop_length))[..., :n]
 
-# %% ../nbs/03_mel.ipynb #6785d71d
-def _check(y, n_fft):
-    "The two ways in which a batch can be unfit, said in one line."
-    if len(y.shape) != 2: raise InputError(f"stft: needs (batch, samples), not {tuple(y.shape)}; give y[None] for one clip")
-    if y.shape[1] is not None and y.shape[1] <= n_fft // 2:
-        raise InputError(f"stft: needs more than {n_fft // 2} samples for n_fft={n_fft}, not {y.shape[1]}; pad with audio.fix_length")
-
-# %% ../nbs/03_mel.ipynb #a0963c9c
+# %% ../nbs/03_mel.ipynb #37dd455b
 def stft(
     y,                 # (B, samples), more than n_fft // 2 of them
     n_fft: int = 512,  # samples a frame, even
@@ -63,9 +54,10 @@ def stft(
 ):                     # real, imag: each (B, 1 + samples // hop_length, 1 + n_fft // 2)
     "The short-time Fourier transform: centred frames, mirrored ends, periodic Hann."
     y, half = ops.cast(y, "float32"), n_fft // 2
-    _check(y, n_fft)
-    before, after = ops.flip(y[:, 1 : half + 1], axis=1), ops.flip(y[:, -half - 1 : -1], axis=1)
-    y = ops.concatenate([before, y, after], axis=1)
+    if len(y.shape) != 2: raise InputError(f"stft: needs (batch, samples), not {tuple(y.shape)}; give y[None] for one clip")
+    if y.shape[1] is not None and y.shape[1] <= half:
+        raise InputError(f"stft: needs more than {half} samples for n_fft={n_fft}, not {y.shape[1]}; pad with audio.fix_length")
+    y = ops.pad(y, [(0, 0), (half, half)], mode="reflect")
     return ops.rfft(frames(y, n_fft, hop_length) * hann(win_length or n_fft, n_fft), fft_length=n_fft)
 
 # %% ../nbs/03_mel.ipynb #0ab7c749
@@ -101,7 +93,7 @@ def istft(
     y = y / ops.maximum(_overlap_add(squares, hop_length), 1e-8)
     return y[:, n_fft // 2 : n_fft // 2 + length]
 
-# %% ../nbs/03_mel.ipynb #355f5ed0
+# %% ../nbs/03_mel.ipynb #0b780862
 def hz_to_mel(
     f,  # Hz
 ):
@@ -109,7 +101,6 @@ def hz_to_mel(
     f = np.asarray(f, float)
     return np.where(f < 1000, f * 3 / 200, 15 + 27 * np.log(np.maximum(f, 1e-9) / 1000) / np.log(6.4))
 
-# %% ../nbs/03_mel.ipynb #77657021
 def mel_to_hz(
     m,  # mel
 ):
@@ -117,7 +108,7 @@ def mel_to_hz(
     m = np.asarray(m, float)
     return np.where(m < 15, m * 200 / 3, 1000 * np.exp((m - 15) * np.log(6.4) / 27))
 
-# %% ../nbs/03_mel.ipynb #4fbd365e
+# %% ../nbs/03_mel.ipynb #807d3cb6
 @lru_cache(maxsize=32)
 def mel_filters(
     sr: int,            # samples per second
@@ -128,14 +119,13 @@ def mel_filters(
 ) -> np.ndarray:        # (1 + n_fft // 2, n_mels) float32, read-only
     "Triangles, evenly spaced in mel, each with area 1 over Hz (Slaney's normalisation)."
     edges = mel_to_hz(np.linspace(hz_to_mel(fmin), hz_to_mel(sr / 2 if fmax is None else fmax), n_mels + 2))
-    f = np.linspace(0, sr / 2, 1 + n_fft // 2)[:, None]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    f, left, centre, right = np.linspace(0, sr / 2, 1 + n_fft // 2)[:, None], edges[:-2], edges[1:-1], edges[2:]
     rise, fall = (f - left) / (centre - left), (right - f) / (right - centre)
     filters = (np.maximum(0, np.minimum(rise, fall)) * 2 / (right - left)).astype(np.float32)
     filters.setflags(write=False)
     return filters
 
-# %% ../nbs/03_mel.ipynb #94716009
+# %% ../nbs/03_mel.ipynb #e49a90d1
 @dataclass(frozen=True)
 class MelConfig:
     "What a mel picture is; saved with every model that reads or makes one."
@@ -150,9 +140,12 @@ class MelConfig:
 
     def __post_init__(self):
         top = self.sr / 2 if self.fmax is None else self.fmax
-        if not 0 <= self.fmin < top <= self.sr / 2: raise InputError(f"MelConfig: bands from {self.fmin} to {top} Hz do not fit into 0 to sr / 2 = {self.sr / 2} Hz")
-        if self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2: raise InputError(f"MelConfig: n_fft ({self.n_fft}) must be even and hop_length ({self.hop_length}) at most half of it")
-        if not 0 < self.floor < self.ceiling: raise InputError(f"MelConfig: floor ({self.floor}) must be positive and below ceiling ({self.ceiling})")
+        if not 0 <= self.fmin < top <= self.sr / 2:
+            raise InputError(f"MelConfig: bands from {self.fmin} to {top} Hz do not fit; give 0 <= fmin < fmax <= sr / 2 = {self.sr / 2}")
+        if self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
+            raise InputError(f"MelConfig: n_fft {self.n_fft} with hop_length {self.hop_length}; give an even n_fft and a hop of at most half of it")
+        if not 0 < self.floor < self.ceiling:
+            raise InputError(f"MelConfig: floor {self.floor} with ceiling {self.ceiling}; give 0 < floor < ceiling")
 
     @property
     def filters(self): return mel_filters(self.sr, self.n_fft, self.n_mels, self.fmin, self.fmax)
@@ -160,25 +153,24 @@ class MelConfig:
     @property
     def log_range(self): return math.log(self.floor), math.log(self.ceiling)
 
-# %% ../nbs/03_mel.ipynb #5d0b3826
+# %% ../nbs/03_mel.ipynb #63c01079
 def compiled(
-    f,  # f(tensors, *settings): settings must be hashable
+    f,  # f(tensors, *settings): one tensor or a tuple of them; the settings hashable
 ):
     "`f` as one TensorFlow graph for each of its settings; as it stands inside a graph or on another backend."
     if keras.backend.backend() != "tensorflow": return f
     import tensorflow as tf
     signature = inspect.signature(f)
     @lru_cache(maxsize=64)
-    def graph(*settings): return tf.function(lambda x: f(x, *settings), autograph=False, reduce_retracing=True)
+    def graph(*settings): return tf.function(partial(f, **dict(settings)), autograph=False, reduce_retracing=True)
     @wraps(f)
     def call(*args, **named):
         bound = signature.bind(*args, **named)
         bound.apply_defaults()
-        x, *settings = bound.arguments.values()
-        tensors = x if isinstance(x, tuple) else (x,)
-        if not tf.executing_eagerly() or any(isinstance(t, keras.KerasTensor) for t in tensors): return f(x, *settings)
-        cast = [ops.cast(t, "float32") for t in tensors]
-        return graph(*settings)(tuple(cast) if isinstance(x, tuple) else cast[0])
+        (_, tensors), *settings = bound.arguments.items()
+        symbolic = any(isinstance(t, keras.KerasTensor) for t in keras.tree.flatten(tensors))
+        if symbolic or not tf.executing_eagerly(): return f(*args, **named)
+        return graph(*settings)(keras.tree.map_structure(lambda t: ops.cast(t, "float32"), tensors))
     return call
 
 # %% ../nbs/03_mel.ipynb #752da8cd
@@ -190,7 +182,7 @@ def mel_spectrogram(
     "Mel magnitudes: |STFT| through the triangles."
     return ops.tensordot(magnitude(*stft(y, config.n_fft, config.hop_length)), config.filters, axes=1)
 
-# %% ../nbs/03_mel.ipynb #d5b7861d
+# %% ../nbs/03_mel.ipynb #b9f468ef
 def to_picture(
     mel,                          # mel magnitudes, any shape
     config: MelConfig = MelConfig(),
@@ -200,7 +192,6 @@ def to_picture(
     log_mel = ops.log(ops.clip(mel, config.floor, config.ceiling))
     return 2 * (log_mel - low) / (high - low) - 1
 
-# %% ../nbs/03_mel.ipynb #116de395
 def from_picture(
     picture,                      # in [-1, 1]
     config: MelConfig = MelConfig(),
@@ -237,7 +228,7 @@ def mel_to_magnitude(
     for _ in range(steps): mag = mag * _gain(mag, mel, config.filters)
     return mag
 
-# %% ../nbs/03_mel.ipynb #5502df17
+# %% ../nbs/03_mel.ipynb #e4fbebe6
 @compiled
 def _rounds(
     tensors,            # real, imag of the first guess, (B, frames, bins); and the wanted magnitudes, or bands
@@ -250,25 +241,24 @@ def _rounds(
     def turn(_, state):
         real, imag, old = state
         y = istft(real, imag, hop_length, length)
-        real, imag = stft(y + momentum * (y - old), n_fft, hop_length)  # the STFT is linear: overshoot the sound
+        real, imag = stft(y + momentum * (y - old), n_fft, hop_length)
         gain = _gain(magnitude(real, imag, 1e-8), target, filters)
         return real * gain, imag * gain, y
     silence = ops.zeros_like(istft(real, imag, hop_length, length))
     real, imag, _ = ops.fori_loop(0, steps, turn, (real, imag, silence))
     return istft(real, imag, hop_length, length)
 
-# %% ../nbs/03_mel.ipynb #a834e0e5
+# %% ../nbs/03_mel.ipynb #1f633efb
 def _guess(mag, seed):
-    "Magnitudes with random phases, the same for every clip: no clip depends on its place in the batch."
+    "Magnitudes with random phases, the same for every clip: none depends on its place in the batch."
     angle = 2 * np.pi * keras.random.uniform((1, *ops.shape(mag)[1:]), seed=seed)
     return mag * ops.cos(angle), mag * ops.sin(angle)
 
-# %% ../nbs/03_mel.ipynb #9806877b
 def griffin_lim(
     mag,                     # (B, frames, 1 + n_fft // 2) magnitudes
     hop_length: int = 128,   # samples between frames
     length: int = 8192,      # samples wanted
-    steps: int = 32,         # iterations
+    steps: int = 32,         # rounds
     momentum: float = 0.9,   # 0 is Griffin and Lim 1984, more is Perraudin et al. 2013
     seed: int = 0,           # of the first phases
 ):                           # (B, length)

@@ -170,7 +170,7 @@ def balanced(
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:each] for k in np.unique(labels)])
 
-# %% ../nbs/07_metrics.ipynb #ccb3b339
+# %% ../nbs/07_metrics.ipynb #a4d7910d
 def disjoint_sets(
     labels: np.ndarray,  # (N,)
     each: int,           # clips of each label in a set
@@ -178,7 +178,8 @@ def disjoint_sets(
     "As many sets with equal counts as the labels allow, none sharing a clip."
     place = np.zeros(len(labels), int)
     for k in np.unique(labels): place[labels == k] = np.arange((labels == k).sum())
-    rounds = max(int(np.bincount(labels).min(initial=each, where=np.bincount(labels) > 0)) // each, 1)
+    rarest = min((labels == k).sum() for k in np.unique(labels))
+    rounds = max(rarest // each, 1)
     return [np.flatnonzero(place // each == r) for r in range(rounds)]
 
 # %% ../nbs/07_metrics.ipynb #e45773d9

@@ -19,15 +19,14 @@ from .audio import InputError, replacing
 
 log = logging.getLogger(__name__)
 
-# %% ../nbs/05a_runs.ipynb #d0398c7f
+# %% ../nbs/05a_runs.ipynb #7112cc19
 def disk_error(
-    path: Path, e: Exception,  # what was being written, and what came of it
-) -> OSError | None:
-    "The `OSError` that began `e`, with `path` as its file name; None where a disk had no part in it."
-    while e and not isinstance(e, OSError): e = e.__context__
-    return e and OSError(e.errno or errno.EIO, e.strerror or str(e), str(path))
+    path: Path, e: OSError,  # what was being written, and what came of it
+) -> OSError:
+    "The same error with `path` as its file name, in one line."
+    return OSError(e.errno or errno.EIO, os.strerror(e.errno) if e.errno else str(e), str(path))
 
-# %% ../nbs/05a_runs.ipynb #1ae5d343
+# %% ../nbs/05a_runs.ipynb #1f04bf60
 @contextmanager
 def whole(
     path: Path,  # the final name
@@ -37,10 +36,7 @@ def whole(
         with replacing(path) as part:
             yield part
             with open(part, "r+b") as f: os.fsync(f.fileno())
-    except InputError: raise
-    except Exception as e:
-        if found := disk_error(path, e): raise found from e
-        raise
+    except OSError as e: raise disk_error(path, e) from e
 
 # %% ../nbs/05a_runs.ipynb #aeb1349c
 def save_checkpoint(

@@ -285,11 +285,21 @@ def test_a_sample_on_a_full_disk_names_its_folder(tmp_path):
     assert caught.value.filename == str(tmp_path / "run" / "samples")
 
 
+def test_what_hdf5_says_becomes_one_line(tmp_path, monkeypatch):
+    model = small_model()
+    def save(path): raise OSError(errno.ENOSPC, "Can't synchronously write data (file write failed: time = Sun Nov 22\n, filename = 'x'")
+    monkeypatch.setattr(model, "save", save)
+    with pytest.raises(OSError) as caught: runs.save_model(tmp_path / "m.keras", model)
+    assert str(caught.value) == f"[Errno 28] No space left on device: '{tmp_path / 'm.keras'}'"
+    monkeypatch.setattr(model, "save", lambda path: (_ for _ in ()).throw(OSError("Unable to lock file")))
+    with pytest.raises(OSError, match="Unable to lock file") as caught: runs.save_model(tmp_path / "m.keras", model)
+    assert caught.value.errno and caught.value.filename == str(tmp_path / "m.keras")
+
+
 def test_an_error_that_no_disk_caused_stays_itself(tmp_path):
     with pytest.raises(TypeError):
         with runs.whole(tmp_path / "x"): raise TypeError("a bug")
     assert os.listdir(tmp_path) == []
-    assert runs.disk_error(tmp_path, TypeError()) is None
     with pytest.raises(InputError): runs.write_rows(tmp_path, [])  # the name is a folder's
 
 
