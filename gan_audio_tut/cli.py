@@ -55,7 +55,15 @@ def _loader_options(args):
     if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
-# %% ../nbs/18_cli.ipynb #ca9f93e1
+# %% ../nbs/18_cli.ipynb #fc0fec09
+def _checkup(state, clips, mel, rows, most=200):
+    "The diagnosis of chapter 05b, in words, at the end of a run."
+    from gan_audio_tut import health, specgan
+    some = clips.take(slice(None, None, -(-len(clips) // most)))
+    fake = specgan.speak_pictures(state.ema, some.labels)
+    health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
+
+# %% ../nbs/18_cli.ipynb #7c6deb71
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
@@ -81,6 +89,7 @@ def train(args):
         print(f"\nstopped at step {int(state.step)}; add --resume to go on")
         return 130
     recorder.finish(state)
+    _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
     print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {run} --label {clips.classes[0]} --out out.wav")
 
 # %% ../nbs/18_cli.ipynb #890029a4

@@ -45,7 +45,15 @@ def frames(
     y = ops.take(y, ops.arange(count)[:, None] + np.arange(parts), axis=1)  # (B, count, parts, hop)
     return ops.reshape(y, (-1, count, parts * hop_length))[..., :n]
 
-# %% ../nbs/03_mel.ipynb #37dd455b
+# %% ../nbs/03_mel.ipynb #d8133d12
+def _check(y, n_fft):
+    "The two ways in which a batch can be unfit, said in one line."
+    shape = ops.shape(y)
+    if len(shape) != 2: raise InputError(f"stft: needs (batch, samples), not {shape}; give y[None] for one clip")
+    if isinstance(shape[1], int) and shape[1] <= n_fft // 2:
+        raise InputError(f"stft: needs more than {n_fft // 2} samples for n_fft={n_fft}, not {shape[1]}; pad with audio.fix_length")
+
+# %% ../nbs/03_mel.ipynb #98cf7c82
 def stft(
     y,                 # (B, samples), more than n_fft // 2 of them
     n_fft: int = 512,  # samples a frame, even
@@ -53,11 +61,8 @@ def stft(
     win_length: int | None = None,  # window, at most n_fft; None means n_fft
 ):                     # real, imag: each (B, 1 + samples // hop_length, 1 + n_fft // 2)
     "The short-time Fourier transform: centred frames, mirrored ends, periodic Hann."
-    y, half = ops.cast(y, "float32"), n_fft // 2
-    if len(y.shape) != 2: raise InputError(f"stft: needs (batch, samples), not {tuple(y.shape)}; give y[None] for one clip")
-    if y.shape[1] is not None and y.shape[1] <= half:
-        raise InputError(f"stft: needs more than {half} samples for n_fft={n_fft}, not {y.shape[1]}; pad with audio.fix_length")
-    y = ops.pad(y, [(0, 0), (half, half)], mode="reflect")
+    _check(y, n_fft)
+    y = ops.pad(ops.cast(y, "float32"), [(0, 0), (n_fft // 2, n_fft // 2)], mode="reflect")
     return ops.rfft(frames(y, n_fft, hop_length) * hann(win_length or n_fft, n_fft), fft_length=n_fft)
 
 # %% ../nbs/03_mel.ipynb #0ab7c749
@@ -173,14 +178,17 @@ def compiled(
         return graph(*settings)(keras.tree.map_structure(lambda t: ops.cast(t, "float32"), tensors))
     return call
 
-# %% ../nbs/03_mel.ipynb #752da8cd
+# %% ../nbs/03_mel.ipynb #0a2456c0
 @compiled
+def _bands(y, config): return ops.tensordot(magnitude(*stft(y, config.n_fft, config.hop_length)), config.filters, axes=1)
+
 def mel_spectrogram(
     y,                            # (B, samples)
     config: MelConfig = MelConfig(),
 ):                                # (B, 1 + samples // hop_length, n_mels)
     "Mel magnitudes: |STFT| through the triangles."
-    return ops.tensordot(magnitude(*stft(y, config.n_fft, config.hop_length)), config.filters, axes=1)
+    _check(y, config.n_fft)       # here, for a graph that serves all shapes cannot
+    return _bands(y, config)
 
 # %% ../nbs/03_mel.ipynb #b9f468ef
 def to_picture(
@@ -200,8 +208,7 @@ def from_picture(
     low, high = config.log_range
     return ops.exp((picture + 1) / 2 * (high - low) + low)
 
-# %% ../nbs/03_mel.ipynb #320504a3
-@compiled
+# %% ../nbs/03_mel.ipynb #d75c559c
 def mel_picture(
     y,                            # (B, samples)
     config: MelConfig = MelConfig(),

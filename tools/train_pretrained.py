@@ -48,7 +48,7 @@ def voice(name, minutes, seed=0):
     weights.ship(name, state.ema, FSDD | config | {
         "about": "says the digits 0 to 9 from noise: a picture GAN and Griffin-Lim, five voices at 8 kHz",
         "trained_on": f"{len(train)} recordings, the official training set", "steps": int(state.step),
-        "cpu_s": round(recorder.times[-1]["cpu_s"]), "judged_by": "recogniser-8k, 1000 clips, no selection, official test",
+        "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]), "judged_by": "recogniser-8k, 1000 clips, no selection, official test",
         "scores": {"real test (itself)": figures(judge.relative([judge.ceiling])), "real train": figures(judge.relative(judge.real_train)), name: figures(found)},
         "limits": "single English digits of about a second; phases are found by Griffin-Lim and sound slightly hollow"})
 
