@@ -63,7 +63,14 @@ def _checkup(state, clips, mel, rows, most=200):
     fake = specgan.speak_pictures(state.ema, some.labels)
     health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
 
-# %% ../nbs/18_cli.ipynb #7c6deb71
+# %% ../nbs/18_cli.ipynb #bee50b3a
+def _stopped(recorder, state):
+    "Ctrl-C: keep what there is; the shell's own exit status for it."
+    recorder.write(state)
+    print(f"\nstopped at step {int(state.step)}; add --resume to go on")
+    return 130
+
+# %% ../nbs/18_cli.ipynb #9908dbc9
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
@@ -84,10 +91,7 @@ def train(args):
     seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0.01)
     print(f"{clips}; recipe {args.recipe}: {state.job.generator.count_params():,} + {state.job.discriminator.count_params():,} parameters")
     try: training.fit(state, args.steps, seconds, [recorder])
-    except KeyboardInterrupt:
-        recorder.write(state)
-        print(f"\nstopped at step {int(state.step)}; add --resume to go on")
-        return 130
+    except KeyboardInterrupt: return _stopped(recorder, state)
     recorder.finish(state)
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
     print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {run} --label {clips.classes[0]} --out out.wav")

@@ -24,15 +24,15 @@ def fifths(
     values = [row[name] for row in history if name in row]
     return np.array([np.mean(part) for part in np.array_split(values, 5)]) if values else np.full(5, np.nan)
 
-# %% ../nbs/05b_health.ipynb #d34bc78c
+# %% ../nbs/05b_health.ipynb #c82fed9b
 def game_signs(
     history: list[dict],
 ) -> dict:
     "How the game stands at the end of a run."
-    at = {k: fifths(history, k) for k in ("d_loss", "g_loss", "told_apart", "real_logit", "fake_logit")}
-    gap = at["real_logit"] - at["fake_logit"]
-    return {"loss": max(abs(at["d_loss"][4]), abs(at["g_loss"][4])), "g_loss": at["g_loss"][4],
-            "told_apart": at["told_apart"][4], "gap": gap[4], "widest_gap": gap.max()}
+    last = {k: fifths(history, k)[4] for k in ("d_loss", "g_loss", "told_apart", "g_grad")}
+    gap = fifths(history, "real_logit") - fifths(history, "fake_logit")
+    return {"loss": max(abs(last["d_loss"]), abs(last["g_loss"])), "told_apart": last["told_apart"],
+            "gap": gap[4], "widest_gap": gap.max(), "g_grad": last["g_grad"]}
 
 # %% ../nbs/05b_health.ipynb #7ca15368
 def compared(
@@ -109,11 +109,11 @@ exploding = Illness(
     "the losses are huge: each network answers the other with a larger step",
     "halve both learning rates until the losses stay below ten; add R1")
 
-# %% ../nbs/05b_health.ipynb #a3571f97
+# %% ../nbs/05b_health.ipynb #e366f5ce
 won = Illness(
     "discriminator has won",
-    lambda s: s["told_apart"] > 0.99 and (s["gap"] > max(5, 0.6 * s["widest_gap"]) or abs(s["g_loss"]) < 0.01),
-    ("told_apart", "gap", "g_loss"),
+    lambda s: s["told_apart"] > 0.99 and (s["gap"] > max(5, 0.6 * s["widest_gap"]) or s["g_grad"] < 1e-3),
+    ("told_apart", "gap", "g_grad"),
     "it tells every real from every fake by a wide margin, and the generator gets no useful slope from it",
     "add R1 (weight 0.1 to 10) or lower the discriminator's learning rate; replace minimax by the non-saturating or relativistic loss")
 
@@ -149,9 +149,9 @@ class Finding(NamedTuple):
     evidence: str  # the numbers
     remedy: str
 
-# %% ../nbs/05b_health.ipynb #ab37e222
+# %% ../nbs/05b_health.ipynb #7e11585d
 GAME, SOUNDS = (exploding, won, given_up), (silence, constant, collapse)
-UNITS = {"not_finite": "{:.0f} numbers not finite", "loss": "larger loss {:.3g}", "g_loss": "generator's loss {:.2g}",
+UNITS = {"not_finite": "{:.0f} numbers not finite", "loss": "larger loss {:.3g}", "g_grad": "generator's gradient {:.2g}",
          "told_apart": "told apart {:.2f}", "gap": "logit gap {:.2f}", "widest_gap": "widest logit gap {:.2f}",
          "level": "level {:.0f} dB", "brightest": "brightest cells {:.2f}", "variety": "variety {:.2g} of the sounds' size",
          "spread": "spread {:.2f} of real's", "nearest": "nearest neighbour {:.2f} of real's"}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'MelPicture', 'build_recogniser', 'disturb', 'train_recogniser', 'hear', 'softmax', 'inception_score',
            'frechet_distance', 'kernel_distance', 'distances', 'diversity', 'nearest', 'balanced', 'disjoint_sets',
-           'Judge', 'score_table']
+           'figures', 'Judge', 'score_table']
 
 # %% ../nbs/07_metrics.ipynb #caa60708
 import keras
@@ -182,7 +182,22 @@ def disjoint_sets(
     rounds = max(rarest // each, 1)
     return [np.flatnonzero(place // each == r) for r in range(rounds)]
 
-# %% ../nbs/07_metrics.ipynb #e45773d9
+# %% ../nbs/07_metrics.ipynb #01b01021
+def figures(
+    heard: dict,         # what `hear` returned for the clips
+    labels: np.ndarray,  # (N,) what each was asked to be
+    real: dict,          # what `hear` returned for as many real clips
+    train: np.ndarray,   # features of the training clips
+) -> dict:
+    "Every figure of one set, in its own units; features are scaled to size 1 for the kernel distance."
+    p, f, g = softmax(heard["label"]), heard["features"], real["features"]
+    size = np.sqrt(np.mean(g**2))
+    found = {"accuracy": np.mean(p.argmax(1) == labels), "inception": inception_score(p), "frechet": frechet_distance(f, g),
+             "kernel": kernel_distance(f / size, g / size), "diversity": diversity(f, labels), "nearest": nearest(f, train)}
+    if "voice" in heard: found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
+    return found
+
+# %% ../nbs/07_metrics.ipynb #5a544f71
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
     def __init__(
@@ -192,42 +207,27 @@ class Judge:
         test: Clips,              # real clips that neither has learned from
     ):
         self.recogniser, self.each = recogniser, int(np.bincount(test.labels).min())
-        self.train = hear(recogniser, train.audio)
-        self.test, self.test_labels = self._pick(hear(recogniser, test.audio), test.labels, 0)
-        self.scale = np.sqrt(np.mean(np.square(self.test["features"])))  # kernel distances want features of size 1
-        self.ceiling = self.raw(self.test, self.test_labels)
-        self.real_train = [self.raw(*self._pick(self.train, train.labels, seed)) for seed in range(8)]
+        self.train, self.test = hear(recogniser, train.audio), hear(recogniser, test.audio)
+        picks = [balanced(train.labels, self.each, seed) for seed in range(8)]
+        own = balanced(test.labels, self.each)
+        self.test = {k: v[own] for k, v in self.test.items()}
+        self.ceiling, = self.raw(self.test, test.labels[own], [slice(None)])
+        self.real_train = self.raw(self.train, train.labels, picks)
         self.unit = np.mean([r["frechet"] for r in self.real_train])  # real train to real test
 
-    def _pick(self, heard, labels, seed):
-        i = balanced(labels, self.each, seed)
-        return {k: v[i] for k, v in heard.items()}, labels[i]
+    def raw(self, heard, labels, sets):
+        "The figures of each set of clips (indices), in their own units."
+        return [figures({k: v[i] for k, v in heard.items()}, labels[i], self.test, self.train["features"]) for i in sets]
 
-    def raw(self, heard, labels):
-        "The figures of one set, in their own units."
-        p, f, real = softmax(heard["label"]), heard["features"], self.test["features"]
-        found = {"accuracy": np.mean(p.argmax(1) == labels), "inception": inception_score(p),
-                 "frechet": frechet_distance(f, real), "kernel": kernel_distance(f / self.scale, real / self.scale),
-                 "diversity": diversity(f, labels), "nearest": nearest(f, self.train["features"])}
-        if "voice" in heard:
-            found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
-        return found
-
-    def relative(self, sets):
+    def relative(self, found):
         "The mean of several sets' figures: shares of real test's, and Fréchet in units of real to real."
-        mean = {k: np.mean([s[k] for s in sets], axis=0) for k in sets[0]}
+        mean = {k: np.mean([f[k] for f in found], axis=0) for k in found[0]}
         mean |= {k: mean[k] / self.ceiling[k] for k in ("inception", "diversity", "nearest")}
         return mean | {"frechet": mean["frechet"] / self.unit}
 
-    def __call__(
-        self,
-        audio: np.ndarray,   # (N, samples)
-        labels: np.ndarray,  # (N,) what each was asked to be
-    ) -> dict:
+    def __call__(self, audio, labels):  # (N, samples); (N,) what each was asked to be
         "Every figure, averaged over disjoint sets as large as the test's."
-        heard = hear(self.recogniser, audio)
-        sets = disjoint_sets(labels, self.each)
-        return self.relative([self.raw({k: v[i] for k, v in heard.items()}, labels[i]) for i in sets])
+        return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
 
 # %% ../nbs/07_metrics.ipynb #7159b349
 COLUMNS = {"accuracy": "right", "inception": "inception / real", "frechet": "Fréchet × real", "kernel": "kernel",
