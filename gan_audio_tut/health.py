@@ -135,9 +135,9 @@ constant = Illness(
     "the noise does not reach the output, or the network ignores it",
     "check that z is drawn anew for each sound and enters the generator at scale 1; look for layers whose output is always zero")
 
-# %% ../nbs/05b_health.ipynb #589e3206
+# %% ../nbs/05b_health.ipynb #c55d3de3
 collapse = Illness(
-    "collapse", lambda s: s["spread"] < 0.3 or s["nearest"] < 0.2, ("spread", "nearest"),
+    "collapse", lambda s: s["spread"] < 0.15 or s["nearest"] < 0.1, ("spread", "nearest"),
     "the generator makes far fewer different sounds than it was shown",
     "add R1; lower the generator's learning rate or raise the discriminator's; give both the label; enlarge the batch")
 

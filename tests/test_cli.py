@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +40,8 @@ def test_help_loads_no_tensorflow(words):
 
 
 def test_import_is_light():
-    start = time.perf_counter()
-    code = "import gan_audio_tut, sys; assert 'tensorflow' not in sys.modules and 'librosa' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert time.perf_counter() - start < 2  # Python's own start included; the import takes hundredths
+    code = "import gan_audio_tut, sys; print(sorted({'tensorflow', 'keras', 'librosa', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 WRONG = {
@@ -62,11 +59,19 @@ WRONG = {
 }
 
 
+WATCHED = """import sys
+from gan_audio_tut.cli import main
+try: status = main(sys.argv[1:])
+except SystemExit as e: status = e.code
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+sys.exit(status)"""
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_calls(name, tmp_path):
-    start = time.perf_counter()
-    lines = refused(call(*WRONG[name], cwd=tmp_path))
-    assert time.perf_counter() - start < 3  # a second on an idle machine
+    "Answered without TensorFlow, which is what makes the answer quick on any machine."
+    done = subprocess.run([sys.executable, "-c", WATCHED, *WRONG[name]], capture_output=True, text=True, cwd=tmp_path)
+    lines = refused(done)
     assert len(lines) == 1 and lines[0].startswith("gan-audio")
     assert not list(tmp_path.iterdir())
 
