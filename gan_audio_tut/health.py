@@ -53,7 +53,7 @@ def variety(
     np.fill_diagonal(d, np.nan)
     return np.array([np.nanmean(d), np.median(np.nanmin(d, 1))]) / max(np.sqrt(squares.mean()), 1e-9)
 
-# %% ../nbs/05b_health.ipynb #5c6c1e3d
+# %% ../nbs/05b_health.ipynb #999f3a80
 def sound_signs(
     fake: np.ndarray,                 # (N, samples) or (N, frames, bins)
     real: np.ndarray | None = None,   # as many, of the same kind
@@ -61,9 +61,11 @@ def sound_signs(
 ) -> dict:
     "How the sounds are: level, variety, and variety as a share of the real ones'."
     labels = np.zeros(len(fake)) if labels is None else np.asarray(labels)
-    within = lambda x: np.mean([variety(x[labels == k][:500]) for k in np.unique(labels) if (labels == k).sum() > 1], axis=0)
-    own = within(fake)
+    twice = [k for k in np.unique(labels) if (labels == k).sum() > 1]
+    within = lambda x: np.mean([variety(x[labels == k][:500]) for k in twice], axis=0)
     signs = {"level": np.median(to_db(rms(fake)))} if fake.ndim == 2 else {"brightest": np.quantile(fake, 0.99)}
+    if not twice: return signs  # one sound of each class says nothing about variety
+    own = within(fake)
     signs["variety"] = own[0]
     if real is not None: signs["spread"], signs["nearest"] = own / np.maximum(within(real[: len(fake)]), 1e-9)
     return signs

@@ -118,6 +118,14 @@ def test_what_is_missing_is_not_found():
     assert names([{"step": k, "loss": 0.1} for k in range(50)]) == ["healthy"], "other columns"
 
 
+@pytest.mark.filterwarnings("error")
+def test_few_sounds():
+    few = tones(3)
+    assert names(fake=few, real=tones(3, seed=1), labels=np.arange(3)) == ["healthy"], "one of each class"
+    assert names(fake=few[:1]) == ["healthy"] and names(fake=0 * few[:1]) == ["silence"]
+    assert names(history(), few, tones(3, seed=1), np.array([0, 0, 1])) == ["healthy"]
+
+
 def test_a_table_on_disk_is_a_history(tmp_path):
     from gan_audio_tut import runs
     runs.write_rows(tmp_path / "metrics.csv", history(real_logit=0, fake_logit=0))
@@ -179,3 +187,9 @@ def test_on_real_runs(tiny):
     assert names(*tiny(rates=(2e-3, 0.2), r1=0, loss=losses.minimax))[0] == "discriminator has won"
     assert names(*tiny(rates=(1e6, 1e6), steps=20)) == ["not finite"]
     assert names(*tiny(rates=(2e-4, 2e-3), r1=1e5))[0] == "discriminator has given up"
+
+
+def test_one_sound_of_each_class_is_no_collapse():
+    fake = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16))
+    found, = health.diagnose(fake=fake, real=fake, labels=np.arange(3))
+    assert found.name == "healthy" and "variety" not in found.evidence

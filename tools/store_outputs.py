@@ -19,6 +19,7 @@ def tidy(cell):
     "Outputs worth keeping; a bar that overwrote itself keeps its last state."
     kept = []
     for out in cell.get("outputs", []):
+        if "application/vnd.jupyter.widget-view+json" in out.get("data", {}): continue  # dead without its kernel
         if out.output_type == "execute_result": out.execution_count = None
         if kept and out.output_type == "stream" and kept[-1].get("name") == out.name: kept[-1].text += out.text
         else: kept.append(out)
