@@ -9,18 +9,24 @@ from gan_audio_tut import datasets, health, metrics, specgan, training
 
 POINTS = (40, 100, 200, 400, 700)  # steps
 
-clips = datasets.drums(each=200)
-config = specgan.mel_settings(clips)
-chosen = metrics.balanced(clips.labels, 32)
-real, labels = specgan.pictures_of(clips, config)[chosen], clips.labels[chosen]
-results = {}
-for name in ("specgan", "textbook"):
-    state, rows, results[name] = specgan.picture_gan(clips, specgan.RECIPES[name], config), [], {}
-    for step in POINTS:
-        rows += training.fit(state, step, progress=False)
-        fake = specgan.speak_pictures(state.ema, labels, seed=1)
-        signs = health.vital_signs(rows, fake, real, labels)
-        found = [f.name for f in health.findings(signs)]
-        results[name][step] = {"found": found} | {k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)}
-        print(name, step, results[name][step], flush=True)
-write("health", {"data": str(clips), "found": results})
+
+def main():
+    clips = datasets.drums(each=200)
+    config = specgan.mel_settings(clips)
+    chosen = metrics.balanced(clips.labels, 32)
+    real, labels = specgan.pictures_of(clips, config)[chosen], clips.labels[chosen]
+    results = {}
+    for name in ("specgan", "textbook"):
+        state, rows, results[name] = specgan.picture_gan(clips, specgan.RECIPES[name], config), [], {}
+        for step in POINTS:
+            rows += training.fit(state, step, progress=False)
+            fake = specgan.speak_pictures(state.ema, labels, seed=1)
+            signs = health.vital_signs(rows, fake, real, labels)
+            found = [f.name for f in health.findings(signs)]
+            results[name][step] = {"found": found} | {k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)}
+            print(name, step, results[name][step], flush=True)
+    write("health", {"data": str(clips), "found": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,12 @@
 """Execute notebooks and store what they show: `python tools/store_outputs.py nbs/03_mel.ipynb ...`.
 
 Set GAN_AUDIO_TUT_FULL=1 to run the long cells too. TensorFlow's start-up lines, progress bars and
-cell timings are dropped, so that a second run changes only what the code changed.
+cell timings are dropped and temporary folders lose their path, so that a second run changes only what the code changed.
 """
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOISE = re.compile(r"^([EWI]\d{4} .*|WARNING: All log messages before absl.*|To enable the following.*|.*oneDNN custom.*)$", re.M)
+TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+/")
 
 
 def tidy(cell):
@@ -26,7 +28,7 @@ def tidy(cell):
     for out in kept:
         if out.output_type != "stream": continue
         lines = [re.split(r"[\r\x08]", line)[-1] for line in NOISE.sub("", out.text).split("\n")]
-        out.text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines)).strip("\n")
+        out.text = TEMPORARY.sub("", re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines)).strip("\n"))
     cell.outputs = [o for o in kept if o.get("text", True)]
     cell.execution_count, cell.metadata = None, {}
 
