@@ -1,11 +1,12 @@
 """The textbook recipe against ours, and what each change is worth, at equal CPU seconds on real recordings.
 
-    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py recipes    # 2 recipes x 3 seeds x 1200 CPU s
-    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py changes    # one change at a time, 600 CPU s each
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py recipes    # 2 recipes x 3 seeds
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py changes    # one change at a time, 9 runs
 
 The runs of a seed take turns of 60 CPU seconds in one process, so that a busy machine disturbs them alike. They are
-kept under runs/bench, so a stopped benchmark goes on where it was. Learned from: FSDD's official training
-recordings. Judged on: the official test, from waveforms, by the shipped recogniser, 1000 clips a run.
+kept under runs/bench, with the generator at every point, so a stopped benchmark goes on where it was, and another
+judge can be asked later. Learned from: FSDD's official training recordings. Judged on: the official test, from
+waveforms, by the shipped recogniser, 1000 clips a run.
 """
 import json
 import sys
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import HERE, write
+from common import write
 
 from gan_audio_tut import datasets, metrics, runs, specgan, training, weights
 
@@ -33,68 +34,76 @@ CHANGES = {  # each row changes one thing of the row above it, down to ours
     "ours, no labels": replace(OURS, conditional=False),
 }
 PLANS = {  # name -> ([(row, recipe, seed)], points in CPU seconds where it is judged)
-    "recipes": ([(n, r, s) for s in range(3) for n, r in (("textbook", TEXTBOOK), ("specgan", OURS))], (480, 840, 1200)),
-    "changes": ([(n, r, 0) for n, r in CHANGES.items()], (600,)),
+    "recipes": ([(n, r, s) for s in range(3) for n, r in (("textbook", TEXTBOOK), ("specgan", OURS))], (460, 800, 1140)),  # 4, 7 and 10 minutes of two idle cores
+    "changes": ([(n, r, 0) for n, r in CHANGES.items()], (420,)),
 }
 
 
 class Contender:
-    "One run: its state, the CPU seconds it has used, and its figures."
+    "One run: its state, the CPU seconds it has used, and the mean row of every turn."
 
     def __init__(self, plan, name, recipe, seed, clips, points):
         self.name, self.seed, self.points = name, seed, points
         self.state = specgan.picture_gan(clips, recipe, seed=seed)
         self.folder = Path("runs/bench") / plan / f"{name.replace(' ', '_').replace('/', '-')}-{seed}"
-        if kept := runs.checkpoints(self.folder): runs.load_checkpoint(kept[-1], self.state)
         log = self.folder / "log.json"
-        self.log = json.loads(log.read_text()) if log.exists() else {"cpu_s": 0.0, "wall_s": 0.0, "scores": {}}
+        self.log = json.loads(log.read_text()) if log.exists() else {"cpu_s": 0, "steps": {}, "curve": []}
+        if self.log["curve"]: runs.load_checkpoint(self.checkpoint(), self.state)
+
+    def at(self, point): return self.folder / f"{point}.keras"
+    def checkpoint(self): return self.folder / "checkpoints" / f"{self.log['curve'][-1]['step']:07d}.npz"
 
     def turn(self):
-        "Train to the next multiple of TURN or the next point."
-        goal = min([p for p in self.points if p > self.log["cpu_s"] + 1e-6] + [self.log["cpu_s"] + TURN], key=float)
-        goal = min(goal, self.log["cpu_s"] + TURN)
+        "Train for one TURN, or to the next point."
+        ahead = [p for p in self.points if p > self.log["cpu_s"]]
+        goal = min(ahead[0], self.log["cpu_s"] + TURN)
         if int(self.state.step) == 0: training.fit(self.state, steps=1, progress=False)  # tracing is nobody's training time
-        wall = time.perf_counter()
-        training.fit(self.state, seconds=goal - self.log["cpu_s"], clock=time.process_time, progress=False)
+        rows = training.fit(self.state, seconds=goal - self.log["cpu_s"], clock=time.process_time, progress=False)
+        mean = {k: float(np.mean([r[k] for r in rows])) for k in ("d_loss", "g_loss", "real_logit", "fake_logit", "told_apart")}
+        self.log["curve"].append({"step": int(self.state.step), "cpu_s": goal, **mean})
         self.log["cpu_s"] = goal
-        self.log["wall_s"] += time.perf_counter() - wall
-
-    def judge(self, judge, config):
-        "Figures at this point; an unconditional run is asked for nothing, so nothing can be right."
-        labels = np.repeat(np.arange(10), 100)
-        net = self.state.ema if self.state.ema_decay else self.state.job.generator
-        found = judge(specgan.hear_pictures(specgan.speak_pictures(net, labels, seed=self.seed), config), labels)
-        if len(net.inputs) == 1: found.pop("accuracy"), found.pop("diversity")
-        self.log["scores"][str(int(self.log["cpu_s"]))] = {k: np.round(v, 4).tolist() for k, v in found.items()} | {"step": int(self.state.step)}
 
     def keep(self):
-        runs.save_checkpoint(self.folder / "checkpoints" / f"{int(self.state.step):07d}.npz", self.state)
-        for old in runs.checkpoints(self.folder)[:-1]: old.unlink()
+        "First what a resumed benchmark would write again, then the log that makes it count."
+        if self.log["cpu_s"] in self.points:
+            runs.save_model(self.at(self.log["cpu_s"]), self.state.ema)  # without an average, the generator itself
+            self.log["steps"][str(self.log["cpu_s"])] = int(self.state.step)
+        runs.save_checkpoint(self.checkpoint(), self.state)
         with runs.replacing(self.folder / "log.json") as part: part.write_text(json.dumps(self.log))
+        for old in runs.checkpoints(self.folder)[:-1]: old.unlink()
+
+    def scores(self, judge, config, point):
+        "Figures at a point; an unconditional run is asked for nothing, so nothing can be right."
+        net, labels = weights.load_model(self.at(point)), np.repeat(np.arange(10), 100)
+        found = judge(specgan.hear_pictures(specgan.speak_pictures(net, labels, seed=self.seed), config), labels)
+        if len(net.inputs) == 1: found.pop("accuracy"), found.pop("diversity")
+        return rounded(found)
 
 
-def train(contenders, judge, config):
+def rounded(found): return {k: np.round(v, 4).tolist() for k, v in found.items()}
+
+
+def train(contenders):
     "Turn by turn until every contender has used its budget."
     while todo := [c for c in contenders if c.log["cpu_s"] < c.points[-1]]:
-        for c in todo:
-            c.turn()
-            if int(c.log["cpu_s"]) in c.points: c.judge(judge, config)
-            c.keep()
+        for c in todo: c.turn(), c.keep()
         print(" ".join(f"{c.name}:{c.seed}={c.log['cpu_s']:.0f}" for c in contenders), flush=True)
 
 
 def main(plan):
     rows, points = PLANS[plan]
-    clips, test = datasets.fsdd("train+valid"), datasets.fsdd("test")
-    judge, config = metrics.Judge(weights.load_model("recogniser-8k"), clips, test), specgan.mel_settings(clips)
-    frame = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train)}
-    frame = {n: {k: np.round(v, 4).tolist() for k, v in f.items()} for n, f in frame.items()}
+    clips = datasets.fsdd("train+valid")
+    config, judge = specgan.mel_settings(clips), metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
+    unheard = datasets.fsdd("valid")  # real clips that the listener has not learned
+    real = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train),
+            "real, unheard": judge(unheard.audio, unheard.labels)}
+    del real["real, unheard"]["nearest"]  # the generators learn from these too
     done = []
     for seed in sorted({s for *_, s in rows}):  # seed by seed, so that a stopped benchmark leaves whole comparisons
         contenders = [Contender(plan, *row, clips, points) for row in rows if row[-1] == seed]
-        train(contenders, judge, config)
-        done += [{"name": c.name, "seed": c.seed, **c.log} for c in contenders]
-        write(plan, {"points_cpu_s": points, "real": frame, "runs": done})
+        train(contenders)
+        done += [{"name": c.name, "seed": c.seed, **c.log, "scores": {str(p): c.scores(judge, config, p) for p in points}} for c in contenders]
+        write(plan, {"points_cpu_s": points, "real": {k: rounded(v) for k, v in real.items()}, "runs": done})
 
 
 if __name__ == "__main__":

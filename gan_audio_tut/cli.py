@@ -70,11 +70,12 @@ def _stopped(recorder, state):
     print(f"\nstopped at step {int(state.step)}; add --resume to go on")
     return 130
 
-# %% ../nbs/18_cli.ipynb #9908dbc9
+# %% ../nbs/18_cli.ipynb #cbc67ba0
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
     if args.minutes is None and args.steps is None: args.minutes = 10.0
+    runs.check_folder(args.out, args.resume)
     clips = datasets.open_data(args.data, **_loader_options(args))
     config = {"data": args.data, "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
               "classes": list(clips.classes), "recipe": args.recipe, "seed": args.seed}
@@ -96,7 +97,7 @@ def train(args):
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
     print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {run} --label {clips.classes[0]} --out out.wav")
 
-# %% ../nbs/18_cli.ipynb #890029a4
+# %% ../nbs/18_cli.ipynb #b298a6d6
 def generate(args):
     "gan-audio generate"
     from gan_audio_tut import audio, speak
@@ -104,13 +105,14 @@ def generate(args):
     speak.words_of(args.label, speak.classes_of(model))
     out = Path(args.out)
     if out.is_dir(): raise InputError(f"{out}: is a folder; give a file name that ends in .wav")
+    audio.format_of(out)
     _tensorflow()
     for k in range(args.count):
         path = out if args.count == 1 else out.with_stem(f"{out.stem}-{k:03d}")
         audio.save(path, *speak.generate(args.label, args.seed + k, model))
         print(path)
 
-# %% ../nbs/18_cli.ipynb #fdcf9756
+# %% ../nbs/18_cli.ipynb #d4c21321
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
@@ -118,7 +120,7 @@ def info(args):
         for name, card in weights.shipped().items(): print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
         return
     path = Path(args.name)
-    if path.is_file() and path.suffix.lower() in datasets.SUFFIXES:
+    if path.suffix.lower() in datasets.SUFFIXES:
         y, sr = audio.load(path, mono=False)
         db = audio.to_db(audio.rms(y.reshape(-1)))
         print(f"{path}: {y.shape[0]} channel(s), {sr} Hz, {y.shape[1] / sr:.3f} s, level {db:.1f} dB, peak {abs(y).max():.3f}")
@@ -138,15 +140,22 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
-# %% ../nbs/18_cli.ipynb #2fb89b44
+# %% ../nbs/18_cli.ipynb #8fa0c003
 def _positive(kind):
     def parse(text):
         value = kind(text)
         if not 0 < value < float("inf"): raise argparse.ArgumentTypeError(f"{text} is not positive")
         return value
+    parse.__name__ = {float: "number", int: "whole-number"}[kind]  # argparse says "invalid number value"
     return parse
 
-# %% ../nbs/18_cli.ipynb #8063decf
+def _seed(text):
+    value = int(text)
+    if not 0 <= value < 2**32: raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**32 - 1")
+    return value
+_seed.__name__ = "seed"
+
+# %% ../nbs/18_cli.ipynb #a17d8f07
 def _train_options(p):
     p.add_argument("data", metavar="DATA", help="drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)")
     p.add_argument("--recipe", choices=RECIPES, default="specgan")
@@ -154,13 +163,13 @@ def _train_options(p):
     budget = p.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=_positive(float), help="train this long in all (default 10)")
     budget.add_argument("--steps", type=_positive(int), help="train to this step")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=_seed, default=0)
     p.add_argument("--strict", action="store_true", help="one unusable file in a folder is an error")
     p.add_argument("--resume", action="store_true", help="go on with RUN, or start it")
     p.add_argument("--checkpoint-every", type=_positive(int), default=50, metavar="N")
     p.add_argument("--sample-every", type=_positive(int), default=500, metavar="N")
 
-# %% ../nbs/18_cli.ipynb #f5751377
+# %% ../nbs/18_cli.ipynb #237d3e98
 def _parser():
     parser = _Parser(prog="gan-audio", description="GANs for sound: train, generate, look inside.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
@@ -173,7 +182,7 @@ def _parser():
     p.add_argument("--out", required=True, metavar="WAV")
     p.add_argument("--model", help="a shipped name or a run's folder")
     p.add_argument("--count", type=_positive(int), default=1, help="how many takes")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=_seed, default=0)
     p = verbs.add_parser("info", help="what is known of a shipped model, a run or an audio file")
     p.add_argument("name", nargs="?", metavar="NAME|RUN|FILE")
     return parser
@@ -181,16 +190,18 @@ def _parser():
 # %% ../nbs/18_cli.ipynb #bd1fb8e3
 VERBS = {"demo": demo, "train": train, "generate": generate, "info": info}
 
-# %% ../nbs/18_cli.ipynb #f0d96eae
-def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 the input or the call is wrong
+# %% ../nbs/18_cli.ipynb #5246248d
+def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C
     "The command line; every mistake of the user's is one line on standard error."
     args = _parser().parse_args(argv)
     logging.basicConfig(format="gan-audio: %(message)s", level=logging.WARNING)
     try: return VERBS[args.verb](args) or 0
     except InputError as e: problem = str(e)
     except FloatingPointError as e: problem = str(e)
+    except KeyboardInterrupt: return 130
     except OSError as e:
         if e.errno is None and "disk" not in str(e): raise
-        problem = f"{e.filename or args.out}: {e.strerror or e}; free space or choose another place, then add --resume"
+        again = ", then add --resume" if args.verb == "train" else ""
+        problem = f"{e.filename or getattr(args, 'out', args.verb)}: {e.strerror or e}; free space or choose another place{again}"
     print(f"gan-audio: {problem}", file=sys.stderr)
     return 2

@@ -6,7 +6,7 @@
 __all__ = ['log', 'SPLITS', 'METAL', 'DRUMS', 'SOURCES', 'NUMBERS', 'SILENT', 'SHORTEST', 'SUFFIXES', 'Clips', 'drum_hit',
            'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'pieces', 'folder', 'open_data', 'batches']
 
-# %% ../nbs/06_datasets.ipynb #7e0e9289
+# %% ../nbs/06_datasets.ipynb #22dcc4c8
 import json
 import logging
 import os
@@ -15,7 +15,6 @@ import stat
 import tempfile
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +75,13 @@ def _filter(y, sr, low, high=None, order=2):
     edges = min(low, top) if high is None else (min(low, 0.8 * top), min(high, top))
     return sosfilt(butter(order, edges, "bandpass" if high else "highpass", fs=sr, output="sos"), y)
 
-# %% ../nbs/06_datasets.ipynb #51db9154
+# %% ../nbs/06_datasets.ipynb #770701d1
 def _square(n, sr, freq, phase=0.0):
     "A square wave of `freq` Hz, as the sum of those odd harmonics that lie below half the rate."
     z = np.exp(2j * np.pi * (freq * np.arange(n) / sr + phase))
-    power, y = z, z.imag.copy()
+    power, step, y = z, z * z, z.imag.copy()
     for k in range(3, int(np.ceil(sr / 2 / freq)), 2):
-        power = power * z * z
+        power = power * step
         y += power.imag / k
     return 4 / np.pi * y
 
@@ -264,14 +263,14 @@ def fsdd(
     found = {p: part(int(i)) in wanted for p, (_, _, i) in named.items()}
     return _spoken("fsdd", found, lambda p: int(named[p][0]), lambda p: named[p][1], sr, samples)
 
-# %% ../nbs/06_datasets.ipynb #5d422d13
+# %% ../nbs/06_datasets.ipynb #6e71a060
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 def sc09(
     split: str = "train",    # "train", "valid", "test", or joined with "+"
     root: Path | None = None,  # the unpacked Speech Commands; None looks in `data_dir()`
     sr: int = 8000,          # 16000 is native
-    samples: int = 8192,
+    samples: int = 8192,     # a clip is one second: give 16384 with 16000
 ) -> Clips:
     "Speech Commands zero to nine, official lists: no speaker stands in two splits."
     wanted, root = _splits(split), Path(root or data_dir() / "sc09").expanduser()
@@ -317,20 +316,22 @@ def pieces(
     if len(held) >= (samples / 4 if count else SHORTEST * sr): yield fix_length(held, samples)
     elif not count: raise InputError(f"{path}: is silent, or shorter than {1000 * SHORTEST:.0f} ms; record it again or remove it")
 
-# %% ../nbs/06_datasets.ipynb #0507ce6e
+# %% ../nbs/06_datasets.ipynb #92662fcc
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"}
 
 def _audio_files(root, strict):
-    "Audio files below `root`, sorted; hidden ones are left out, and no folder is entered twice, whatever links say."
+    "Audio files below `root`, sorted; hidden ones are left out. No folder is entered twice, and none by a link that also lies here itself."
     def denied(e):
         problem = InputError(f"{e.filename}: cannot be opened ({e.strerror}); change its permissions")
         if strict: raise problem
         log.warning("skipped %s", problem)
 
-    entered, found = set(), []
+    plain = {here: os.path.realpath(here) for here, *_ in os.walk(root)}
+    own, entered, found = set(plain.values()), set(), []
     for here, below, names in os.walk(root, onerror=denied, followlinks=True):
-        new = os.path.realpath(here) not in entered
-        entered.add(os.path.realpath(here))
+        real = os.path.realpath(here)
+        new = real not in entered and (here in plain or real not in own)
+        if new: entered.add(real)
         below[:] = sorted(d for d in below if d[0] != ".") if new else []
         found += [Path(here, f) for f in sorted(names) if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
     return found
@@ -356,17 +357,21 @@ def folder(
     labels = np.array([classes.index(kind[p]) for p in origin], np.int32)
     return Clips(root.resolve().name, sr, classes, audio, labels, files=tuple(map(str, origin)))
 
-# %% ../nbs/06_datasets.ipynb #60eebd88
+# %% ../nbs/06_datasets.ipynb #4e025781
 def _shared(kind, sr, samples, limit):
     "A reader of files that gives each class its even share of `limit` clips, and says when one is full."
     share = max(1, limit // len(set(kind.values())))
-    room = dict.fromkeys(kind.values(), share)
+    room, told = dict.fromkeys(kind.values(), share), set()
+    def full(c):
+        if c not in told: log.warning("%s: full at %d; what follows is left out, a higher limit takes it", c, share)
+        told.add(c)
     def read(path):
-        if not room[kind[path]]: return
-        for y in islice(pieces(path, sr, samples), room[kind[path]]):
+        c = kind[path]
+        if not room[c]: return full(c)
+        for y in pieces(path, sr, samples):
+            if not room[c]: return full(c)
             yield y
-            room[kind[path]] -= 1
-        if not room[kind[path]]: log.warning("%s: full with %d clips; what follows is left out, a higher limit takes it", kind[path], share)
+            room[c] -= 1
     return read
 
 # %% ../nbs/06_datasets.ipynb #2d57d566

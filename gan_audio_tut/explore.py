@@ -18,7 +18,7 @@ from . import plots
 # %% ../nbs/02a_explore.ipynb #c5192820
 def _title(values): return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
 
-# %% ../nbs/02a_explore.ipynb #92dc5f73
+# %% ../nbs/02a_explore.ipynb #c47244fe
 def show_strip(
     draw: Callable,         # draw(ax, **values)
     strip: list[dict],      # three to five settings
@@ -30,7 +30,7 @@ def show_strip(
     fig, axes = plt.subplots(1, len(strip), figsize=(2.4 * len(strip), 2.2), squeeze=False)
     for ax, values in zip(axes[0], strip):
         draw(ax, **values)
-        ax.set_title(_title(values), fontsize=8)
+        ax.set_title(_title(values).replace(", ", "\n"), fontsize=8)
     display(fig)
     plt.close(fig)
     if sound: display(plots.players({_title(v): sound(**v) for v in strip}, sr, pictures=False))
@@ -61,15 +61,19 @@ def _sliders(draw, sound, sr, start, controls):
     out = ipywidgets.interactive_output(lambda **values: _panel(draw, sound, sr, values), widgets)
     return ipywidgets.VBox([*widgets.values(), out])
 
-# %% ../nbs/02a_explore.ipynb #301f29d1
+# %% ../nbs/02a_explore.ipynb #9e349abf
+def _fits(value, choices):
+    "Whether a control can be set to a value: one of a list, or a whole number of steps above the low end."
+    if isinstance(choices, list): return value in choices
+    low, high, step = choices
+    return low <= value <= high and abs((value - low) / step - round((value - low) / step)) < 1e-6
+
 def _check(strip, controls):
     "Every setting of the strip is one that the controls can be set to; else `ValueError`."
     for values in strip:
         if values.keys() != controls.keys(): raise ValueError(f"the strip sets {[*values]}, the controls are {[*controls]}; name the same")
         for name, choices in controls.items():
-            fits = values[name] in choices if isinstance(choices, list) else choices[0] <= values[name] <= choices[1]
-            whole = not isinstance(choices, list) and all(isinstance(c, int) for c in choices)
-            if not fits or whole and values[name] != int(values[name]):
+            if not _fits(values[name], choices):
                 raise ValueError(f"{name}={values[name]} is not among {choices}; widen the control or change the strip")
 
 # %% ../nbs/02a_explore.ipynb #9b3ece41

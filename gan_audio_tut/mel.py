@@ -18,13 +18,14 @@ from keras import ops
 
 from .audio import InputError
 
-# %% ../nbs/03_mel.ipynb #72004214
+# %% ../nbs/03_mel.ipynb #72b598a6
 @lru_cache(maxsize=32)
 def hann(
     win_length: int,  # samples
     n_fft: int,       # padded with zeros on both sides to this
 ) -> np.ndarray:      # (n_fft,) float32, read-only
     "The periodic Hann window, centred in a frame of `n_fft`."
+    if win_length > n_fft: raise InputError(f"hann: a window of {win_length} does not fit a frame of {n_fft}; shorten it")
     w, before = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length), (n_fft - win_length) // 2
     w = np.pad(w, (before, n_fft - win_length - before)).astype(np.float32)
     w.setflags(write=False)  # the cache hands one array to all
@@ -83,14 +84,14 @@ def _overlap_add(frames, hop_length):
     total = sum(ops.pad(pieces[:, :, k], [(0, 0), (k, parts - 1 - k), (0, 0)]) for k in range(parts))
     return ops.reshape(total, (-1, (count + parts - 1) * hop_length))
 
-# %% ../nbs/03_mel.ipynb #2c7a5052
+# %% ../nbs/03_mel.ipynb #935e66ca
 def istft(
     real, imag,        # (B, frames, 1 + n_fft // 2)
     hop_length: int,   # samples between frames
     length: int,       # samples wanted
     win_length: int | None = None,  # as in `stft`
 ):                     # (B, length)
-    "The inverse of `stft`, exact to the very edges: overlap-add divided by the windows' own overlap."
+    "The inverse of `stft`: overlap-add divided by the windows' own overlap. Exact to the very edges for hops up to a third of a frame, to 1e-3 at half."
     n_fft = 2 * (real.shape[-1] - 1)
     window = hann(win_length or n_fft, n_fft)
     y = _overlap_add(ops.irfft((real, imag), fft_length=n_fft) * window, hop_length)
@@ -98,11 +99,11 @@ def istft(
     y = y / ops.maximum(_overlap_add(squares, hop_length), 1e-8)
     return y[:, n_fft // 2 : n_fft // 2 + length]
 
-# %% ../nbs/03_mel.ipynb #0b780862
+# %% ../nbs/03_mel.ipynb #66bb79eb
 def hz_to_mel(
     f,  # Hz
 ):
-    "Slaney's mel scale: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 steps to ln 6.4)."
+    "Slaney's mel scale: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for every factor of 6.4)."
     f = np.asarray(f, float)
     return np.where(f < 1000, f * 3 / 200, 15 + 27 * np.log(np.maximum(f, 1e-9) / 1000) / np.log(6.4))
 
@@ -130,7 +131,7 @@ def mel_filters(
     filters.setflags(write=False)
     return filters
 
-# %% ../nbs/03_mel.ipynb #e49a90d1
+# %% ../nbs/03_mel.ipynb #d3d0488c
 @dataclass(frozen=True)
 class MelConfig:
     "What a mel picture is; saved with every model that reads or makes one."
@@ -149,6 +150,7 @@ class MelConfig:
             raise InputError(f"MelConfig: bands from {self.fmin} to {top} Hz do not fit; give 0 <= fmin < fmax <= sr / 2 = {self.sr / 2}")
         if self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
             raise InputError(f"MelConfig: n_fft {self.n_fft} with hop_length {self.hop_length}; give an even n_fft and a hop of at most half of it")
+        if self.n_mels < 1: raise InputError(f"MelConfig: {self.n_mels} bands; give at least 1")
         if not 0 < self.floor < self.ceiling:
             raise InputError(f"MelConfig: floor {self.floor} with ceiling {self.ceiling}; give 0 < floor < ceiling")
 

@@ -23,21 +23,21 @@ def say_digits(
     for text, y in sounds.items(): audio.save(folder / f"{text}.wav", y, sr)
     return sounds, sr
 
-# %% ../nbs/17a_showcase.ipynb #242304c4
+# %% ../nbs/17a_showcase.ipynb #a9f81c23
 def train_drums(
     minutes: float,
     each: int = 100,  # training hits of each drum
-):                    # the trained `State`, its history, the clips
+):                    # the trained `State`, its history, the clips, their mel settings
     "A drum GAN from nothing, before the user's eyes."
     clips = datasets.drums(each=each)
-    state = specgan.picture_gan(clips)
-    return state, training.fit(state, seconds=60 * minutes), clips
+    config = specgan.mel_settings(clips)
+    state = specgan.picture_gan(clips, config=config)
+    return state, training.fit(state, seconds=60 * minutes), clips, config
 
-# %% ../nbs/17a_showcase.ipynb #8aa30fd0
-def hit_drums(state, clips, takes=2, seed=0):
+# %% ../nbs/17a_showcase.ipynb #e57b7245
+def hit_drums(state, clips, config, takes=2, seed=0):
     "Sounds of the averaged generator, `takes` of each drum, as (names, waveforms)."
     labels = np.repeat(np.arange(len(clips.classes)), takes)
-    config = specgan.mel_settings(clips)
     heard = specgan.hear_pictures(specgan.speak_pictures(state.ema, labels, seed), config)
     return [f"{clips.classes[k]} {i % takes + 1}" for i, k in enumerate(labels)], heard
 
@@ -56,13 +56,13 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>gan_audio_
 table{{border-collapse:collapse}}td,th{{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}}</style>
 <h1>What you hear</h1>{body}</html>"""
 
-# %% ../nbs/17a_showcase.ipynb #86cb7324
-def write_report(folder, digits, sr, drums, drum_sr, curve, seconds):
+# %% ../nbs/17a_showcase.ipynb #f6f75173
+def write_report(folder, digits, sr, drums, drum_sr, curve, steps):
     "One HTML file that needs no other: players, pictures, the curve and the scores."
     card = weights.card_of(speak.VOICE)
     body = [f"<h2>Digits, from noise</h2><p>{html.escape(card.get('about', ''))}</p>", plots.player_html(digits, sr),
             score_rows(card),
-            f"<h2>Drums, learned just now</h2><p>A GAN trained on this machine for {seconds:.0f} s on synthesised drum hits.</p>",
+            f"<h2>Drums, learned just now</h2><p>A GAN that began with nothing and took {steps} steps on this machine, on synthesised drum hits.</p>",
             plots.player_html(drums, drum_sr), f'<p><img alt="losses" src="{plots.data_url(curve, "image/png")}"></p>']
     with audio.replacing(folder / "report.html") as part: part.write_text(PAGE.format(body="".join(body)), encoding="utf-8")
     return folder / "report.html"
@@ -74,7 +74,7 @@ def save_pictures(out, digits, sr, drums, drum_sr):
         with audio.replacing(out / f"{name}.png") as part:
             part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=name).figure))
 
-# %% ../nbs/17a_showcase.ipynb #56e61c1a
+# %% ../nbs/17a_showcase.ipynb #5adba427
 def make_demo(
     out: Path,            # the folder to fill
     minutes: float = 1.2,  # training time of the drum GAN
@@ -84,10 +84,10 @@ def make_demo(
     print(f"1 of 3: the shipped voice '{speak.VOICE}' says the digits")
     digits, sr = say_digits(out / "digits")
     print(f"2 of 3: a drum GAN learns from nothing, {60 * minutes:.0f} s", flush=True)
-    state, history, clips = train_drums(minutes)
-    names, hits = hit_drums(state, clips)
+    state, history, clips, config = train_drums(minutes)
+    names, hits = hit_drums(state, clips, config)
     for name, y in zip(names, hits): audio.save(out / "drums" / f"{name.replace(' ', '-')}.wav", y, clips.sr)
     print("3 of 3: pictures and the report")
     curve = plots.png_bytes(plots.curves(history, ["d_loss", "g_loss"], smooth=20, title="losses of the drum GAN").figure)
     save_pictures(out, digits, sr, dict(zip(names, hits)), clips.sr)
-    return write_report(out, digits, sr, dict(zip(names, hits)), clips.sr, curve, 60 * minutes)
+    return write_report(out, digits, sr, dict(zip(names, hits)), clips.sr, curve, len(history))

@@ -5,30 +5,30 @@
 # %% auto #0
 __all__ = ['VOICE', 'classes_of', 'words_of', 'join', 'generate']
 
-# %% ../nbs/17_speak.ipynb #0d7be33c
+# %% ../nbs/17_speak.ipynb #463dcd76
 from functools import lru_cache
 
 import numpy as np
 
 from .audio import InputError, set_level, trim
-from .weights import card_of, load_model
+from .weights import card_of, find_model, load_model
 
 # %% ../nbs/17_speak.ipynb #68321bf9
 VOICE = "voice-8k"  # the shipped generator that speaks by default
 
-# %% ../nbs/17_speak.ipynb #917b3eda
+# %% ../nbs/17_speak.ipynb #cc848109
 def classes_of(
     model: str = VOICE,  # a shipped name or a run's folder
 ) -> tuple[str, ...]:
     "What a model can say."
     card = card_of(model)
-    if "classes" not in card: raise InputError(f"{model}: its classes are not known; give a run's folder or a shipped model")
+    if not {"classes", "mel"} <= card.keys(): raise InputError(f"{model}: is no generator that is known here; give a run's folder, or a shipped one such as {VOICE}")
     return tuple(card["classes"])
 
-# %% ../nbs/17_speak.ipynb #33cacb8b
+# %% ../nbs/17_speak.ipynb #71e7790d
 @lru_cache(maxsize=4)
-def _voice(name):
-    "The generator and its mel settings; imported here, so that a wrong call is answered before TensorFlow loads."
+def _voice(name, stamp):
+    "The generator and its mel settings, kept until the file has another time `stamp`; imported here, so that a wrong call is answered before TensorFlow loads."
     from gan_audio_tut.mel import MelConfig
     return load_model(name), MelConfig(**card_of(name)["mel"])
 
@@ -62,7 +62,7 @@ def join(
         out += [y, space]
     return np.concatenate(out)
 
-# %% ../nbs/17_speak.ipynb #0d18fa55
+# %% ../nbs/17_speak.ipynb #aeb81c5a
 def generate(
     text: str,           # e.g. "2026", or a class name
     seed: int = 0,       # another seed, another take
@@ -70,6 +70,6 @@ def generate(
 ) -> tuple[np.ndarray, int]:  # (samples,) in [-1, 1]; rate
     "Speak: the same text, seed and model give the same samples."
     labels = words_of(text, classes_of(model))
-    generator, config = _voice(str(model))
+    generator, config = _voice(str(model), find_model(model).stat().st_mtime_ns)
     from gan_audio_tut.specgan import hear_pictures, speak_pictures
     return join(list(hear_pictures(speak_pictures(generator, labels, seed), config)), config.sr), config.sr

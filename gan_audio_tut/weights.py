@@ -46,13 +46,13 @@ def modules_named(
     "The modules of this package whose layers a model needs."
     return sorted(set(re.findall(r'"(gan_audio_tut\.\w+)"', config)))
 
-# %% ../nbs/05c_weights.ipynb #c6be70b4
+# %% ../nbs/05c_weights.ipynb #70e772b8
 def load_model(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
 ):                     # keras.Model
     "The only loader: checks the checksum of what is shipped, and imports the modules whose layers the file names."
     path = find_model(name)
-    card = shipped().get(str(name))
+    card = shipped().get(path.stem) if path.parent == ASSETS else None
     if card and checksum(path) != card["sha256"]: raise InputError(f"{path}: does not match its card; install the package again")
     try:
         with zipfile.ZipFile(path) as z: config = z.read("config.json").decode()
@@ -62,7 +62,8 @@ def load_model(
     except ModuleNotFoundError as e: raise InputError(f"{path}: needs {e.name}, which is not installed; update the package") from e
     except Exception as e:
         if isinstance(e, OSError) and e.filename: raise  # it could not even be opened
-        raise InputError(f"{path}: is damaged or no Keras model ({str(e).splitlines()[0][:80]}); train or download it again") from e
+        reason = (str(e).splitlines() or [type(e).__name__])[0][:80]
+        raise InputError(f"{path}: is damaged or no Keras model ({reason}); train or download it again") from e
 
 # %% ../nbs/05c_weights.ipynb #aae98160
 MUST = ("about", "data", "licence", "seed", "scores", "limits")  # of a card
