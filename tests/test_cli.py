@@ -56,6 +56,12 @@ WRONG = {
     "no such model": ["generate", "--model", "nix", "--label", "1", "--out", "x.wav"],
     "cannot say": ["generate", "--label", "kick", "--out", "x.wav"],
     "no such thing": ["info", "nix"],
+    "no such file": ["info", "nix.wav"],
+    "no generator": ["generate", "--model", "recogniser-8k", "--label", "1", "--out", "x.wav"],
+    "no such format": ["generate", "--label", "1", "--out", "x.xyz"],
+    "negative seed": ["generate", "--label", "1", "--out", "x.wav", "--seed", "-1"],
+    "minutes in words": ["train", "drums", "--out", "run", "--minutes", "ten"],
+    "half a step": ["train", "drums", "--out", "run", "--steps", "1.5"],
 }
 
 
@@ -67,11 +73,15 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 sys.exit(status)"""
 
 
+def watched(*words, **options):
+    "The command, which must answer without TensorFlow."
+    return subprocess.run([sys.executable, "-c", WATCHED, *map(str, words)], capture_output=True, text=True, **options)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_calls(name, tmp_path):
     "Answered without TensorFlow, which is what makes the answer quick on any machine."
-    done = subprocess.run([sys.executable, "-c", WATCHED, *WRONG[name]], capture_output=True, text=True, cwd=tmp_path)
-    lines = refused(done)
+    lines = refused(watched(*WRONG[name], cwd=tmp_path))
     assert len(lines) == 1 and lines[0].startswith("gan-audio")
     assert not list(tmp_path.iterdir())
 
@@ -101,8 +111,19 @@ def test_unusable_data(kind, tmp_path):
 
 def test_out_is_a_file(tmp_path):
     (tmp_path / "run").write_text("mine")
-    lines = refused(call("train", "drums", "--out", tmp_path / "run", "--steps", 1))
+    lines = refused(watched("train", "drums", "--out", tmp_path / "run", "--steps", 1))
     assert "run" in lines[0] and (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_used_folder_is_refused_before_anything_slow(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for more in ([], ["--resume"]): assert "holds no run" in refused(watched("train", "drums", "--out", tmp_path, *more))[0]
+
+
+@pytest.mark.parametrize("words", [["demo"], ["generate", "--label", "1"]])
+def test_only_train_can_be_resumed(words):
+    said = refused(call(*words, "--out", "/dev/null/x/y.wav"))
+    assert len(said) == 1 and "/dev/null" in said[0] and "--resume" not in said[0]
 
 
 def test_odd_but_usable_data(tmp_path):

@@ -521,3 +521,16 @@ def test_the_library_logs_and_does_not_print(tmp_path, capfd):
     logging.getLogger("gan_audio_tut").addHandler(logging.NullHandler())
     datasets.folder(tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_link_does_not_swallow_another_class(tmp_path):
+    for name in ("a", "b"): audio.save(tmp_path / name / "x.wav", sound(), 8000)
+    (tmp_path / "a" / "more").symlink_to(tmp_path / "b")
+    clips = datasets.folder(tmp_path, strict=True)
+    assert clips.classes == ("a", "b") and np.bincount(clips.labels).tolist() == [1, 1]
+
+
+def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
+    for name in "pq": audio.save(tmp_path / f"{name}.wav", sound(), 8000)
+    assert len(datasets.folder(tmp_path, limit=2)) == 2 and caplog.messages == []
+    assert len(datasets.folder(tmp_path, limit=1)) == 1 and "full at 1" in caplog.messages[0] and len(caplog.messages) == 1

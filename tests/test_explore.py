@@ -8,6 +8,8 @@ import pytest
 from conftest import ROOT
 from nbclient import NotebookClient
 
+from gan_audio_tut import explore
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 CALL = """
 from gan_audio_tut.audio import tone
@@ -63,3 +65,9 @@ def test_static_face(monkeypatch, tmp_path):
 def test_plain_python():
     run = subprocess.run([sys.executable, "-c", CALL + "print(asked)"], capture_output=True, text=True, env={"MPLBACKEND": "Agg", "PATH": ""})
     assert run.returncode == 0 and run.stdout.endswith("[200, 400]\n"), run.stderr
+
+
+def test_a_setting_between_two_steps_is_refused():
+    for value, choices, fits in ((5, (0, 200, 10), False), (30, (0, 200, 10), True), (0.3, (0.1, 16.0, 0.1), True), (0.35, (0.1, 16.0, 0.1), False),
+                                 (16.0, (0.1, 16.0, 0.1), True), (16.1, (0.1, 16.0, 0.1), False), ("a", ["a"], True), ("b", ["a"], False)):
+        assert explore._fits(value, choices) == fits, (value, choices)

@@ -150,7 +150,7 @@ def test_report_says_everything(capsys):
 
 def test_illnesses_are_complete():
     ill = [health.not_finite, *health.GAME, *health.SOUNDS]
-    assert len({i.name for i in ill}) == len(ill) == 7
+    assert len({i.name for i in ill}) == len(ill) == 8
     for i in ill: assert i.shows and set(i.shows) <= set(health.UNITS) and i.meaning and i.remedy
 
 
@@ -193,3 +193,16 @@ def test_one_sound_of_each_class_is_no_collapse():
     fake = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16))
     found, = health.diagnose(fake=fake, real=fake, labels=np.arange(3))
     assert found.name == "healthy" and "variety" not in found.evidence
+
+
+def test_outrun():
+    assert names(history(told_apart=0.02, real_logit=lambda t: 1 - 4 * t)) == ["discriminator is outrun"]
+    assert names(history(told_apart=0.3)) == ["healthy"], "a generator that is a little ahead for a while is no illness"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 7])
+def test_a_column_with_few_values_still_counts(n):
+    rows = [{k: v for k, v in row.items() if k != "g_loss"} for row in history(20)]
+    for row in rows[:n]: row["g_loss"] = 500.0
+    assert names(rows) == ["exploding"]

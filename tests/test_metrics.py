@@ -2,6 +2,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from gan_audio_tut import datasets, mel, metrics, runs, weights
 
@@ -82,3 +83,32 @@ def test_shipped_recogniser_on_the_official_test(real_data):
     out = metrics.hear(weights.load_model("recogniser-8k"), test.audio)
     assert np.mean(out["label"].argmax(1) == test.labels) > 0.98
     assert np.mean(out["voice"].argmax(1) == test.speakers) > 0.95
+
+
+@pytest.mark.parametrize("samples", [16, 4095, 4096, 4099, 8192])
+def test_disturb_at_any_length(samples):
+    "0.1 of 4096 is no whole number: a shift must not reach beyond the padding."
+    y = np.ones((3000, samples), np.float32) if samples < 100 else np.ones((40, samples), np.float32)
+    for k in range(5): assert metrics.disturb(y, [3, k]).shape == y.shape
+
+
+def test_each_epoch_is_disturbed_anew(monkeypatch):
+    seeds, disturb = [], metrics.disturb
+    def spy(y, seed):
+        tf.numpy_function(lambda s: seeds.append(tuple(s)) or np.int64(0), [seed], tf.int64)
+        return disturb(y, seed)
+    monkeypatch.setattr(metrics, "disturb", spy)
+    clips = datasets.drums(each=9)
+    metrics.train_recogniser(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), clips, clips, epochs=3)
+    assert len(seeds) >= 6 and len(set(seeds)) == len(seeds)
+
+
+def test_the_shipped_listeners_features_are_alive():
+    f = metrics.hear(weights.load_model("recogniser-8k"), datasets.digits("test").audio)["features"]
+    assert (f.std(0) > 0.01).all(), "a dead feature measures nothing"
+
+
+def test_a_table_with_gaps():
+    full = {"accuracy": 0.5, "frechet": 2.0, "voices": [0.1, 0.9]}
+    table = metrics.score_table({"all": full, "no labels": {"frechet": 3.0, "voices": [0.5, 0.5]}}).splitlines()
+    assert [cell.strip() for cell in table[-1].split("|")[1:-1]] == ["no labels", "", "3.00", "0.50"]

@@ -422,3 +422,11 @@ def test_no_tensorflow_to_open_a_run():
     "A wrong call must be answered before TensorFlow loads."
     code = "import sys; from gan_audio_tut import runs, weights; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path):
+    run = tmp_path / "run" / "checkpoints"
+    runs.save_checkpoint(run / "0000005.npz", stand_in(10))
+    runs.save_checkpoint(run / "0000010.npz", stand_in(11))
+    with pytest.raises(InputError, match="another recipe"): runs.load_newest(tmp_path / "run", stand_in(10))
+    assert len(runs.checkpoints(tmp_path / "run")) == 2

@@ -119,3 +119,18 @@ def test_real_recordings(real_data):
     assert not set(train.files) & set(test.files)
     state = specgan.picture_gan(test, TINY)
     assert np.isfinite(training.fit(state, steps=1, progress=False)[0]["g_loss"])
+
+
+def test_the_command_lists_every_recipe():
+    from gan_audio_tut import cli
+    assert cli.RECIPES == tuple(specgan.RECIPES)
+
+
+def test_clips_that_make_no_picture_are_refused(clips):
+    short = replace(clips, audio=clips.audio[:, :8000])
+    with pytest.raises(ValueError, match="multiple of 2048 samples"): specgan.picture_gan(short, TINY)
+
+
+def test_hidden_layers_have_an_offset_unless_the_norm_brings_one():
+    biased = lambda norm: [l.use_bias for l in specgan.picture_generator(8, 0, width=4, norm=norm).layers if hasattr(l, "kernel_size")]
+    assert biased("pixel") == biased(None) == [True] * 4 and biased("batch") == [False] * 3 + [True]

@@ -331,7 +331,7 @@ def with_nan_at(step_of_nan, activation):
 @pytest.mark.parametrize("activation", ["tanh", "relu"])  # a fused relu turns NaN into 0 and a dead D looks balanced
 def test_nan_stops_the_run_and_says_where(activation):
     state, seen = start(with_nan_at(4, activation)), []
-    with pytest.raises(FloatingPointError, match=r"^step 4: not finite: .*d_grad.*checkpoint"):
+    with pytest.raises(FloatingPointError, match=r"^step 4: not finite: .*d_grad.*learning rates"):
         fit(state, 10, callbacks=[lambda state, scalars: seen.append(int(state.step))], progress=False)
     assert seen == [1, 2, 3], "a callback (a checkpoint) saw the broken step"
 
@@ -360,3 +360,28 @@ def test_wrong_calls_are_refused():
     adam, job = keras.optimizers.Adam(), unconditional()
     with pytest.raises(ValueError, match="one optimiser for two"): State(job, adam, adam)
     with pytest.raises(ValueError, match="r_1: no such term"): dataclasses.replace(job, weights={"r_1": 1.0})
+    with pytest.raises(ValueError, match="g_fake: the loop uses that name"): dataclasses.replace(job, terms={"g_fake": lambda *_: 0.0})
+    with pytest.raises(ValueError, match="scales no loss"): State(job, keras.optimizers.LossScaleOptimizer(adam), keras.optimizers.Adam())
+
+
+def test_an_interrupt_loses_no_row():
+    state, rows = start(unconditional), []
+    def stop(state, scalars):
+        if int(state.step) == 3: raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): fit(state, 9, callbacks=[stop], progress=False, history=rows)
+    assert [r["step"] for r in rows] == [1, 2, 3]
+    assert fit(state, 5, progress=False, history=rows) is rows and [r["step"] for r in rows] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("sizes", [(64, 64), (64, 80)])
+def test_two_data_sets_come_in_unrelated_orders(sizes):
+    a, b = (np.argsort(shuffled(0, 0, n, n, stream=stream))[:64] for n, stream in zip(sizes, (13, 12)))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.45  # 3.5 standard errors
+
+
+def test_the_average_counts_the_generators_turns():
+    state = start(unconditional, ema=0.999, critic_steps=4)
+    before = state.ema.get_weights()[0].copy()
+    fit(state, 4, progress=False)
+    moved = state.job.generator.get_weights()[0]
+    assert np.allclose(state.ema.get_weights()[0], before * 2 / 11 + moved * 9 / 11, atol=1e-6)  # its first turn, not its fourth

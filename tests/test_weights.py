@@ -73,7 +73,9 @@ def test_a_wrong_checksum(shelf, model):
     other = keras.models.clone_model(model)  # as valid, freshly initialised
     runs.save_model(shelf / "toy.keras", other)
     assert "does not match its card" in refused(weights.load_model, "toy")
-    assert weights.load_model(shelf / "toy.keras"), "as a bare file it is a model like any other"
+    assert "does not match its card" in refused(weights.load_model, shelf / "toy.keras"), "by its path as by its name"
+    (shelf / "toy.keras").rename(shelf.parent / "mine.keras")
+    assert weights.load_model(shelf.parent / "mine.keras"), "elsewhere it is a model like any other"
 
 
 def test_checksum(tmp_path):
@@ -112,7 +114,8 @@ def test_damaged_files(model, tmp_path):
     path, bad = tmp_path / "good.keras", tmp_path / "bad.keras"
     runs.save_model(path, model)
     good = path.read_bytes()
-    for data in [good[: len(good) * k // 12] for k in range(12)] + [bytes(len(good)), b"RIFF" + good[4:200]]:
+    flipped = [good[:i] + bytes([good[i] ^ 255]) + good[i + 1 :] for i in (0, 26, 28, 29)]  # the first header; 29: an error without a text
+    for data in [good[: len(good) * k // 12] for k in range(12)] + [bytes(len(good)), b"RIFF" + good[4:200], *flipped]:
         bad.write_bytes(data)
         assert str(bad) in refused(weights.load_model, bad)
 
