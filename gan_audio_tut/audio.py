@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'tone', 'sweep', 'noise', 'rms', 'to_db', 'from_db', 'set_level', 'trim', 'fix_length', 'InputError',
-           'resample', 'check_audio', 'load', 'stream', 'encode', 'replacing', 'format_of', 'save']
+           'resample', 'check_audio', 'silent', 'load', 'stream', 'encode', 'replacing', 'format_of', 'save']
 
-# %% ../nbs/01_audio.ipynb #ab55842c
-import errno, io, math, numbers, os, re, secrets
+# %% ../nbs/01_audio.ipynb #ab6bd53b
+import errno, io, math, numbers, os, re, secrets, sys, threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -161,13 +161,31 @@ def check_audio(
     _check_rate(sr, name)
     return y.astype(np.float32, copy=False)
 
-# %% ../nbs/01_audio.ipynb #f398d900
+# %% ../nbs/01_audio.ipynb #5e14ea70
+_TURNED = threading.RLock()
+
+@contextmanager
+def silent():
+    "Hold back what C code writes to standard error, one thread at a time; Python's own errors still travel as exceptions."
+    with _TURNED:
+        if sys.stderr: sys.stderr.flush()
+        try: kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        except OSError: kept = None  # nobody listens there
+        if kept is None: return (yield)
+        os.dup2(null, 2)
+        try: yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept), os.close(null)
+
+# %% ../nbs/01_audio.ipynb #1273c91a
 def _opened(path):
     "A `soundfile.SoundFile` that is whole and not empty, or one line that says why there is none."
     if os.path.isdir(path): raise InputError(f"{path}: is a folder; give an audio file")
     if not os.path.isfile(path): raise InputError(f"{path}: no such file; check the spelling and the folder")
     if not os.access(path, os.R_OK): raise InputError(f"{path}: may not be read; change its permissions")
-    try: f = sf.SoundFile(path)
+    try:
+        with silent(): f = sf.SoundFile(path)
     except (sf.LibsndfileError, TypeError):  # TypeError: .raw, which has no header
         raise InputError(f"{path}: not readable as audio; give a WAV, FLAC, OGG or MP3 file, or copy it again if it is one") from None
     if not _is_whole(f): problem = "breaks off before its end; copy or download it again"
@@ -177,13 +195,13 @@ def _opened(path):
     f.close()
     raise InputError(f"{path}: {problem}")
 
-# %% ../nbs/01_audio.ipynb #504c1737
+# %% ../nbs/01_audio.ipynb #38bc2c3c
 def _blocks(f, path, seconds=60):
     "The sound of an open file as checked pieces, (channels, samples) float32."
     read, y = 0, None
     try:
         while y is None or y.size:
-            y = f.read(max(1, round(seconds * f.samplerate)), dtype="float32", always_2d=True).T
+            with silent(): y = f.read(max(1, round(seconds * f.samplerate)), dtype="float32", always_2d=True).T
             read += y.shape[1]
             if 100 < (top := np.abs(y).max(initial=0)) < np.inf:  # float files may overshoot full scale, but not by 40 dB
                 raise InputError(f"{path}: holds samples up to {top:.0f}; divide by the full scale to get [-1, 1]")

@@ -5,33 +5,19 @@
 # %% auto #0
 __all__ = ['RECIPES', 'VERBS', 'train', 'generate', 'info', 'demo', 'main']
 
-# %% ../nbs/18_cli.ipynb #8fd1e9ad
+# %% ../nbs/18_cli.ipynb #8b9ae676
 import argparse
-import contextlib
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 
-from .audio import InputError
+from .audio import InputError, silent
 
-# %% ../nbs/18_cli.ipynb #186053f8
-@contextlib.contextmanager
-def _silent():
-    "Hold back what C++ code writes to standard error; Python's own errors still travel as exceptions."
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try: yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept), os.close(null)
-
-# %% ../nbs/18_cli.ipynb #21f064f3
+# %% ../nbs/18_cli.ipynb #7ac5fd77
 def _tensorflow():
     "Import TensorFlow and let it look for devices, which is when it talks most."
-    with _silent():
+    with silent():
         import tensorflow as tf
         tf.config.list_physical_devices()
         tf.zeros(())

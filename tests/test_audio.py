@@ -501,3 +501,23 @@ def test_no_room_for_even_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "touch", touch)
     with pytest.raises(OSError) as e: audio.save(tmp_path / "new" / "a.wav", TONE, 8000)
     assert (e.value.errno, e.value.filename) == (errno.ENOSPC, str(tmp_path / "new" / "a.wav")) and not tree(tmp_path)
+
+
+def test_the_mp3_library_does_not_speak_for_itself(tmp_path, capfd):
+    "libmpg123 writes to file descriptor 2; the user is promised one line, ours."
+    audio.save(tmp_path / "a.mp3", audio.tone(300, 2, 16000), 16000)
+    good = (tmp_path / "a.mp3").read_bytes()
+    damaged = bytes([c ^ 255 if 400 < i < 460 or 2000 < i < 2100 else c for i, c in enumerate(good)])
+    for data in (good[: len(good) // 2], damaged, b"ID3\x04\0\0\0\0\0\0" + np.random.default_rng(0).bytes(4000)):
+        (tmp_path / "x.mp3").write_bytes(data)
+        with pytest.raises(audio.InputError): audio.load(tmp_path / "x.mp3")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_standard_error_is_there_again_after_many_threads():
+    code = ("import os\nfrom concurrent.futures import ThreadPoolExecutor\nfrom gan_audio_tut.audio import silent\n"
+            "def hush(k):\n    with silent(): os.write(2, b'C')\n"
+            "with ThreadPoolExecutor(8) as pool: list(pool.map(hush, range(200)))\n"
+            "os.write(2, b'after'); print(len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else 0)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "after" and int(done.stdout) < 20, "no descriptor is left open"
