@@ -98,7 +98,7 @@ def generate(args):
         audio.save(path, *speak.generate(args.label, args.seed + k, model))
         print(path)
 
-# %% ../nbs/18_cli.ipynb #d4c21321
+# %% ../nbs/18_cli.ipynb #3e6b8e88
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
@@ -110,7 +110,7 @@ def info(args):
         y, sr = audio.load(path, mono=False)
         db = audio.to_db(audio.rms(y.reshape(-1)))
         print(f"{path}: {y.shape[0]} channel(s), {sr} Hz, {y.shape[1] / sr:.3f} s, level {db:.1f} dB, peak {abs(y).max():.3f}")
-    else: print(json.dumps(weights.card_of(args.name), indent=1))
+    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"}, indent=1))
 
 # %% ../nbs/18_cli.ipynb #5bb7c947
 def demo(args):

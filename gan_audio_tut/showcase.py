@@ -41,13 +41,13 @@ def hit_drums(state, clips, config, takes=2, seed=0):
     heard = specgan.hear_pictures(specgan.speak_pictures(state.ema, labels, seed), config)
     return [f"{clips.classes[k]} {i % takes + 1}" for i, k in enumerate(labels)], heard
 
-# %% ../nbs/17a_showcase.ipynb #4decb233
+# %% ../nbs/17a_showcase.ipynb #9bfc3654
 def score_rows(card):
     "The scores of a model's card as rows of an HTML table."
     scores = card.get("scores", {})
     columns = list(next(iter(scores.values()), {}))
     cells = lambda tag, values: "".join(f"<{tag}>{html.escape(str(v))}</{tag}>" for v in values)
-    rows = "".join(f"<tr>{cells('td', [name, *row.values()])}</tr>" for name, row in scores.items())
+    rows = "".join(f"<tr>{cells('td', [name, *(row.get(c, '') for c in columns)])}</tr>" for name, row in scores.items())
     return f"<table><tr>{cells('th', ['', *columns])}</tr>{rows}</table>" if scores else ""
 
 # %% ../nbs/17a_showcase.ipynb #d85db994
