@@ -104,12 +104,12 @@ def fix_length(
     y = y[..., :length]
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, length - y.shape[-1])])
 
-# %% ../nbs/01_audio.ipynb #18a9c25b
+# %% ../nbs/01_audio.ipynb #b1875d5c
 class InputError(ValueError):
     "What the user gave cannot be used; the message is one line that names it and the remedy."
 
 def _check_rate(sr, name="audio"):
-    if not (isinstance(sr, numbers.Real) and 0 < sr < 2**31 and sr % 1 == 0):
+    if not (isinstance(sr, numbers.Real) and not isinstance(sr, bool) and 0 < sr < 2**31 and sr % 1 == 0):
         raise InputError(f"{name}: has a sample rate of {sr!r}; give a positive whole number, such as 16000")
 
 # %% ../nbs/01_audio.ipynb #70de27a7
@@ -161,7 +161,7 @@ def check_audio(
     _check_rate(sr, name)
     return y.astype(np.float32, copy=False)
 
-# %% ../nbs/01_audio.ipynb #5e14ea70
+# %% ../nbs/01_audio.ipynb #ff8cf03e
 _TURNED = threading.RLock()
 
 @contextmanager
@@ -170,22 +170,23 @@ def silent():
     with _TURNED:
         if sys.stderr: sys.stderr.flush()
         try: kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        except OSError: kept = None  # nobody listens there
-        if kept is None: return (yield)
+        except OSError:  # nobody listens there, and no file that is opened now may become number 2
+            os.open(os.devnull, os.O_WRONLY)
+            return (yield)
         os.dup2(null, 2)
         try: yield
         finally:
             os.dup2(kept, 2)
             os.close(kept), os.close(null)
 
-# %% ../nbs/01_audio.ipynb #1273c91a
+# %% ../nbs/01_audio.ipynb #1e211a8f
 def _opened(path):
     "A `soundfile.SoundFile` that is whole and not empty, or one line that says why there is none."
     if os.path.isdir(path): raise InputError(f"{path}: is a folder; give an audio file")
     if not os.path.isfile(path): raise InputError(f"{path}: no such file; check the spelling and the folder")
     if not os.access(path, os.R_OK): raise InputError(f"{path}: may not be read; change its permissions")
     try:
-        with silent(): f = sf.SoundFile(path)
+        with silent(): f = sf.SoundFile(os.fsencode(path) if os.name == "posix" else path)  # a name need not be text
     except (sf.LibsndfileError, TypeError):  # TypeError: .raw, which has no header
         raise InputError(f"{path}: not readable as audio; give a WAV, FLAC, OGG or MP3 file, or copy it again if it is one") from None
     if not _is_whole(f): problem = "breaks off before its end; copy or download it again"

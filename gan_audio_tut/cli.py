@@ -5,10 +5,14 @@
 # %% auto #0
 __all__ = ['RECIPES', 'VERBS', 'train', 'generate', 'info', 'demo', 'main']
 
-# %% ../nbs/18_cli.ipynb #8b9ae676
+# %% ../nbs/18_cli.ipynb #086816f2
 import argparse
+import errno
+import hashlib
 import json
 import logging
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -41,29 +45,44 @@ def _loader_options(args):
     if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
-# %% ../nbs/18_cli.ipynb #fc0fec09
+# %% ../nbs/18_cli.ipynb #33431e86
 def _checkup(state, clips, mel, rows, most=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import health, specgan
+    if len(rows) < 20: return print("too early for a check-up: fewer than 20 steps say nothing")
     some = clips.take(slice(None, None, -(-len(clips) // most)))
     fake = specgan.speak_pictures(state.ema, some.labels)
     health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
 
-# %% ../nbs/18_cli.ipynb #bee50b3a
+# %% ../nbs/18_cli.ipynb #fafa9cfe
 def _stopped(recorder, state):
-    "Ctrl-C: keep what there is; the shell's own exit status for it."
-    recorder.write(state)
-    print(f"\nstopped at step {int(state.step)}; add --resume to go on")
+    "Ctrl-C: keep what there is, ready to be heard; the shell's own exit status for it."
+    from gan_audio_tut import runs
+    if recorder.metrics.last.get("step", 0) == int(state.step): recorder.finish(state)
+    kept = runs.checkpoints(recorder.run)
+    print(f"\nstopped; {f'step {int(kept[-1].stem)} is kept' if kept else 'no step was finished'}: add --resume to go on")
     return 130
 
-# %% ../nbs/18_cli.ipynb #cbc67ba0
+# %% ../nbs/18_cli.ipynb #eba9c585
+def _outside(out, data):
+    "A run within its own data would find its samples there and take them for recordings."
+    if os.path.isdir(data) and Path(out).resolve().is_relative_to(Path(data).resolve()):
+        raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
+
+# %% ../nbs/18_cli.ipynb #dd92d2db
+def _digest(clips):
+    "What the clips are, whatever the path to them is called."
+    return hashlib.sha256(clips.audio.tobytes() + clips.labels.tobytes()).hexdigest()[:16]
+
+# %% ../nbs/18_cli.ipynb #0e72f26a
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
     if args.minutes is None and args.steps is None: args.minutes = 10.0
     runs.check_folder(args.out, args.resume)
+    _outside(args.out, args.data)
     clips = datasets.open_data(args.data, **_loader_options(args))
-    config = {"data": args.data, "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
+    config = {"data": clips.name, "digest": _digest(clips), "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
               "classes": list(clips.classes), "recipe": args.recipe, "seed": args.seed}
     _tensorflow()
     from gan_audio_tut import specgan, training
@@ -75,19 +94,21 @@ def train(args):
     sample = lambda folder, step: specgan.save_samples(folder, step, state.ema, clips.classes, mel)
     recorder = runs.Recorder(run, state, sample, args.checkpoint_every, args.sample_every)
     if args.resume: print(f"resumed at step {int(state.step)}", flush=True)
-    seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0.01)
+    seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0)
+    if seconds == 0 or (args.steps and int(state.step) >= args.steps): print(f"{run}: has used this budget already; give it more --minutes or --steps")
     print(f"{clips}; recipe {args.recipe}: {state.job.generator.count_params():,} + {state.job.discriminator.count_params():,} parameters")
-    try: training.fit(state, args.steps, seconds, [recorder])
+    try:
+        with runs.stopping() as stop: training.fit(state, args.steps, seconds, [recorder, stop])
     except KeyboardInterrupt: return _stopped(recorder, state)
     recorder.finish(state)
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
-    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {run} --label {clips.classes[0]} --out out.wav")
+    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(clips.classes[0])} --out out.wav")
 
-# %% ../nbs/18_cli.ipynb #b298a6d6
+# %% ../nbs/18_cli.ipynb #a65cd5a7
 def generate(args):
     "gan-audio generate"
     from gan_audio_tut import audio, speak
-    model = args.model or speak.VOICE
+    model = speak.VOICE if args.model is None else args.model
     speak.words_of(args.label, speak.classes_of(model))
     out = Path(args.out)
     if out.is_dir(): raise InputError(f"{out}: is a folder; give a file name that ends in .wav")
@@ -98,7 +119,7 @@ def generate(args):
         audio.save(path, *speak.generate(args.label, args.seed + k, model))
         print(path)
 
-# %% ../nbs/18_cli.ipynb #3e6b8e88
+# %% ../nbs/18_cli.ipynb #7a5c9ecc
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
@@ -106,11 +127,11 @@ def info(args):
         for name, card in weights.shipped().items(): print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
         return
     path = Path(args.name)
-    if path.suffix.lower() in datasets.SUFFIXES:
+    if path.suffix.lower() in datasets.SUFFIXES or (path.is_file() and path.suffix != ".keras"):
         y, sr = audio.load(path, mono=False)
         db = audio.to_db(audio.rms(y.reshape(-1)))
         print(f"{path}: {y.shape[0]} channel(s), {sr} Hz, {y.shape[1] / sr:.3f} s, level {db:.1f} dB, peak {abs(y).max():.3f}")
-    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"}, indent=1))
+    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"}, indent=1, ensure_ascii=False))
 
 # %% ../nbs/18_cli.ipynb #5bb7c947
 def demo(args):
@@ -176,18 +197,45 @@ def _parser():
 # %% ../nbs/18_cli.ipynb #bd1fb8e3
 VERBS = {"demo": demo, "train": train, "generate": generate, "info": info}
 
-# %% ../nbs/18_cli.ipynb #5246248d
+# %% ../nbs/18_cli.ipynb #cfccd402
+def _usable_streams():
+    "Closed streams lead nowhere, instead of into the next file that is opened; a name that cannot be shown is spelt out."
+    for number in (0, 1, 2):
+        try: os.fstat(number)
+        except OSError: os.open(os.devnull, os.O_RDWR)  # takes exactly this number
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+
+# %% ../nbs/18_cli.ipynb #40669c5a
+def _remedy(e, verb):
+    "What to do about an `OSError`."
+    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): return "change its permissions, or choose another place"
+    if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST): return "restore or remove it, or choose another place"
+    return "free space or choose another place" + (", then add --resume" if verb == "train" else "")
+
+# %% ../nbs/18_cli.ipynb #791b519e
+class _OneLine(logging.Formatter):
+    "A file's name may hold a line break; a message may not."
+    def format(self, record): return super().format(record).replace("\n", "\\n")
+
+# %% ../nbs/18_cli.ipynb #4a069f0b
 def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C
     "The command line; every mistake of the user's is one line on standard error."
+    _usable_streams()
     args = _parser().parse_args(argv)
-    logging.basicConfig(format="gan-audio: %(message)s", level=logging.WARNING)
+    said = logging.StreamHandler()
+    said.setFormatter(_OneLine("gan-audio: %(message)s"))
+    logging.basicConfig(handlers=[said], level=logging.WARNING)
     try: return VERBS[args.verb](args) or 0
     except InputError as e: problem = str(e)
     except FloatingPointError as e: problem = str(e)
     except KeyboardInterrupt: return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except OSError as e:
         if e.errno is None and "disk" not in str(e): raise
-        again = ", then add --resume" if args.verb == "train" else ""
-        problem = f"{e.filename or getattr(args, 'out', args.verb)}: {e.strerror or e}; free space or choose another place{again}"
-    print(f"gan-audio: {problem}", file=sys.stderr)
+        problem = f"{e.filename or getattr(args, 'out', args.verb)}: {e.strerror or e}; {_remedy(e, args.verb)}"
+    print("gan-audio: " + problem.replace("\n", "\\n"), file=sys.stderr)
     return 2

@@ -173,11 +173,11 @@ def digits(
     labels, speakers = np.array([row[:2] for row in table["clips"]], np.int32)[keep].T
     return Clips("digits", table["sr"], tuple("0123456789"), audio[keep], labels, speakers, tuple(table["voices"]))
 
-# %% ../nbs/06_datasets.ipynb #252c2676
+# %% ../nbs/06_datasets.ipynb #5b51e17f
 def data_dir() -> Path:
     "Where data sets are looked for: `GAN_AUDIO_TUT_DATA_DIR`, else the user's cache."
     import pooch
-    return Path(os.environ.get("GAN_AUDIO_TUT_DATA_DIR") or pooch.os_cache("gan_audio_tut")).expanduser().absolute()
+    return Path(os.path.expanduser(os.environ.get("GAN_AUDIO_TUT_DATA_DIR") or pooch.os_cache("gan_audio_tut"))).absolute()
 
 SOURCES = {  # name -> (address, SHA-256, the folder in the archive that becomes `data_dir() / name`)
     "fsdd": ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
@@ -237,9 +237,10 @@ def _readable(p):
     if not regular: raise InputError(f"{p}: is no regular file; remove it")
     return p
 
-# %% ../nbs/06_datasets.ipynb #e9b8cd0a
+# %% ../nbs/06_datasets.ipynb #d9491bb0
 def _spoken(name, found, word, voice, sr, samples):
     "Digits from the files that `found` marks as wanted; `word(path)` is 0 to 9, `voice(path)` a name, numbered over all of `found`."
+    if min(sr, samples) < 1: raise InputError(f"{name}: cannot be cut with sr {sr}, samples {samples}; both must be positive")
     voices = tuple(sorted({voice(p) for p in found}))
     number = {v: i for i, v in enumerate(voices)}
     audio, origin = _collect([p for p, kept in found.items() if kept], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
@@ -247,7 +248,7 @@ def _spoken(name, found, word, voice, sr, samples):
     labels, speakers = (np.array([f(p) for p in origin], np.int32) for f in (word, lambda p: number[voice(p)]))
     return Clips(name, sr, tuple("0123456789"), audio, labels, speakers, voices, tuple(map(str, origin)))
 
-# %% ../nbs/06_datasets.ipynb #acd6f55d
+# %% ../nbs/06_datasets.ipynb #b1807fb5
 def fsdd(
     split: str = "train",    # "train", "valid", "test", or joined: "train+valid" is the official training set
     root: Path | None = None,  # the folder with `recordings`; None looks in `data_dir()`
@@ -255,7 +256,7 @@ def fsdd(
     samples: int = 8192,     # clips are cut or zero-padded to this
 ) -> Clips:
     "The Free Spoken Digit Dataset, official split: recordings 0 to 4 of each digit and speaker are the test."
-    wanted, root = _splits(split), Path(root or data_dir() / "fsdd").expanduser()
+    wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "fsdd"))
     named = {p: re.fullmatch(r"(\d)_(.+)_(\d+)", p.stem) for p in sorted(root.glob("recordings/*.wav"))}
     named = {p: m.groups() for p, m in named.items() if m}
     if not named: raise InputError(f"{root}: holds no FSDD; put its folder 'recordings' there, or remove it and call datasets.fetch('fsdd')")
@@ -263,7 +264,7 @@ def fsdd(
     found = {p: part(int(i)) in wanted for p, (_, _, i) in named.items()}
     return _spoken("fsdd", found, lambda p: int(named[p][0]), lambda p: named[p][1], sr, samples)
 
-# %% ../nbs/06_datasets.ipynb #6e71a060
+# %% ../nbs/06_datasets.ipynb #01cfae81
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 def sc09(
@@ -273,7 +274,7 @@ def sc09(
     samples: int = 8192,     # a clip is one second: give 16384 with 16000
 ) -> Clips:
     "Speech Commands zero to nine, official lists: no speaker stands in two splits."
-    wanted, root = _splits(split), Path(root or data_dir() / "sc09").expanduser()
+    wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "sc09"))
     lists = {"valid": root / "validation_list.txt", "test": root / "testing_list.txt"}
     if not all(f.is_file() for f in lists.values()):
         raise InputError(f"{root}: holds no Speech Commands; unpack it there, or remove it and call datasets.fetch('sc09')")
@@ -336,7 +337,7 @@ def _audio_files(root, strict):
         found += [Path(here, f) for f in sorted(names) if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
     return found
 
-# %% ../nbs/06_datasets.ipynb #865c45fa
+# %% ../nbs/06_datasets.ipynb #dd6734f5
 def folder(
     path: str | Path,        # its subfolders are the classes; without any, there is one class
     sr: int = 8000,          # every file is resampled to this
@@ -345,7 +346,7 @@ def folder(
     limit: int = 20000,      # clips at most, shared evenly by the classes: 20000 of 8192 samples are 655 MB
 ) -> Clips:
     "Your own recordings: any format, rate, length and channel count."
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     if not os.path.exists(root): raise InputError(f"{root}: no such folder; check the spelling")
     if not os.path.isdir(root): raise InputError(f"{root}: is a file; give the folder that holds your recordings")
     if min(sr, samples, limit) < 1: raise InputError(f"{root}: cannot be cut with sr {sr}, samples {samples}, limit {limit}; all must be positive")
@@ -374,7 +375,7 @@ def _shared(kind, sr, samples, limit):
             room[c] -= 1
     return read
 
-# %% ../nbs/06_datasets.ipynb #2d57d566
+# %% ../nbs/06_datasets.ipynb #8a3bfe48
 def open_data(
     data: str | Path,        # "drums", "digits", "fsdd", "sc09", or a folder
     split: str = "train",    # a folder has only "train"
@@ -383,7 +384,7 @@ def open_data(
     "Any data set by its name."
     named = {"drums": drums, "digits": digits, "fsdd": fsdd, "sc09": sc09}
     if data in named: return named[data](split, **options)
-    if not str(data) or not os.path.exists(Path(data).expanduser()):
+    if not str(data) or not os.path.exists(os.path.expanduser(data)):
         raise InputError(f"{data}: no such folder, and none of the data sets {', '.join(named)}; check the spelling")
     if _splits(split) != ["train"]: raise InputError(f"{data}: a folder has no split {split}; keep what you test with in a folder of its own")
     return folder(data, **options)

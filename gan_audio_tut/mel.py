@@ -131,7 +131,7 @@ def mel_filters(
     filters.setflags(write=False)
     return filters
 
-# %% ../nbs/03_mel.ipynb #d3d0488c
+# %% ../nbs/03_mel.ipynb #a2c1a8c6
 @dataclass(frozen=True)
 class MelConfig:
     "What a mel picture is; saved with every model that reads or makes one."
@@ -151,7 +151,7 @@ class MelConfig:
         if self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
             raise InputError(f"MelConfig: n_fft {self.n_fft} with hop_length {self.hop_length}; give an even n_fft and a hop of at most half of it")
         if self.n_mels < 1: raise InputError(f"MelConfig: {self.n_mels} bands; give at least 1")
-        if not 0 < self.floor < self.ceiling:
+        if not 0 < self.floor < self.ceiling < math.inf:
             raise InputError(f"MelConfig: floor {self.floor} with ceiling {self.ceiling}; give 0 < floor < ceiling")
 
     @property

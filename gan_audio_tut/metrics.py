@@ -7,12 +7,13 @@ __all__ = ['COLUMNS', 'MelPicture', 'build_recogniser', 'disturb', 'train_recogn
            'frechet_distance', 'kernel_distance', 'distances', 'diversity', 'nearest', 'balanced', 'disjoint_sets',
            'figures', 'Judge', 'score_table']
 
-# %% ../nbs/07_metrics.ipynb #a9de9deb
+# %% ../nbs/07_metrics.ipynb #b775825d
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from .audio import InputError, check_audio
 from .datasets import Clips
 from .mel import MelConfig, mel_picture
 
@@ -197,7 +198,7 @@ def figures(
     if "voice" in heard: found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
     return found
 
-# %% ../nbs/07_metrics.ipynb #5a544f71
+# %% ../nbs/07_metrics.ipynb #baed2f98
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
     def __init__(
@@ -206,7 +207,8 @@ class Judge:
         train: Clips,             # what the generator learned from
         test: Clips,              # real clips that neither has learned from
     ):
-        self.recogniser, self.each = recogniser, int(np.bincount(test.labels).min())
+        self.recogniser, self.each = recogniser, int(np.unique(test.labels, return_counts=True)[1].min())
+        if self.each < 2: raise InputError(f"{test.name}: a class has {self.each} test clip; give at least 2 of each")
         self.train, self.test = hear(recogniser, train.audio), hear(recogniser, test.audio)
         picks = [balanced(train.labels, self.each, seed) for seed in range(8)]
         own = balanced(test.labels, self.each)
@@ -227,6 +229,10 @@ class Judge:
 
     def __call__(self, audio, labels):  # (N, samples); (N,) what each was asked to be
         "Every figure, averaged over disjoint sets as large as the test's."
+        audio, labels, want = np.asarray(audio), np.asarray(labels), self.recogniser.input_shape[1]
+        if audio.ndim != 2 or audio.shape[1] != want or len(audio) != len(labels) or len(audio) < 2:
+            raise InputError(f"judge: got audio {audio.shape} with {len(labels)} labels; give (N, {want}) and N, at least 2")
+        check_audio(audio.reshape(-1), 1, "judge")
         return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
 
 # %% ../nbs/07_metrics.ipynb #7159b349

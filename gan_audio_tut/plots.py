@@ -6,10 +6,11 @@
 __all__ = ['IMAGE', 'STYLE', 'use_style', 'waveform', 'spectrogram', 'picture', 'picture_strip', 'curves', 'wav_bytes',
            'data_url', 'png_bytes', 'equal_level', 'player_html', 'players']
 
-# %% ../nbs/01a_plots.ipynb #0d24b06f
+# %% ../nbs/01a_plots.ipynb #b9a27bc4
 import base64
 import html
 import io
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -130,14 +131,16 @@ def data_url(
     "Bytes as an address that holds them, for HTML without other files."
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
-# %% ../nbs/01a_plots.ipynb #40ebb65e
+# %% ../nbs/01a_plots.ipynb #d6adc541
 def png_bytes(
     fig: Figure,
 ) -> bytes:
     "A figure as a PNG file in memory; the figure is closed."
     import matplotlib.pyplot as plt
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class may be named with an emoji
+        fig.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(fig)
     return buffer.getvalue()
 

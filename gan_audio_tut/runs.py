@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['log', 'whole', 'save_checkpoint', 'Damaged', 'read_arrays', 'load_checkpoint', 'checkpoints', 'load_newest', 'Table',
-           'write_rows', 'read_rows', 'renumbered', 'save_model', 'sweep', 'check_config', 'check_folder', 'open_run',
-           'RunFiles', 'Recorder']
+           'write_rows', 'read_rows', 'renumbered', 'save_model', 'sweep', 'check_config', 'check_folder',
+           'check_writable', 'claim', 'open_run', 'RunFiles', 'Recorder', 'stopping']
 
-# %% ../nbs/05a_runs.ipynb #bfc7f20e
-import csv, json, logging, os, re, time, zipfile
+# %% ../nbs/05a_runs.ipynb #9a9fc543
+import csv, json, logging, os, re, signal, tempfile, threading, time, warnings, zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +69,7 @@ def checkpoints(run: Path) -> list[Path]:  # the run's folder; oldest first
     "The finished checkpoints of a run."
     return sorted((Path(run) / "checkpoints").glob("[0-9]*.npz"))
 
-# %% ../nbs/05a_runs.ipynb #d0a184a5
+# %% ../nbs/05a_runs.ipynb #d2e62133
 def load_newest(run: Path, state):
     "Put a run back to its newest readable checkpoint; without any checkpoint, leave it new."
     failed = []
@@ -78,7 +78,7 @@ def load_newest(run: Path, state):
         except Damaged as e: failed.append((path, e))
         else: break
     else:
-        if failed: raise failed[0][1]
+        if failed: raise InputError(f"{failed[0][0]}: is damaged, and no other checkpoint is left; choose a new folder for the run")
     for bad, _ in failed:
         log.warning("%s: was damaged and is removed; going on from %s", bad, path.name)
         bad.unlink()
@@ -111,13 +111,18 @@ def write_rows(
     "A CSV file, whole or not at all."
     Table(path, rows).write()
 
-# %% ../nbs/05a_runs.ipynb #c4935bd1
-def read_rows(path: Path) -> list[dict]:  # numbers; "step" is an int
+# %% ../nbs/05a_runs.ipynb #57c7dff8
+def read_rows(
+    path: Path,
+    need: tuple = (),  # columns that must be there
+) -> list[dict]:       # numbers; "step" is an int
     "What `write_rows` wrote, digit for digit; nothing if there is no such file."
     if not Path(path).exists(): return []
     try:
         with open(path, newline="") as f:
-            return [{k: int(v) if k == "step" else float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(f)]
+            table = csv.DictReader(f)
+            if not set(need) <= set(table.fieldnames or ()): raise ValueError
+            return [{k: int(v) if k == "step" else float(v) for k, v in row.items() if v != ""} for row in table]
     except (ValueError, TypeError): raise InputError(f"{path}: is no table of numbers; restore it, or move it away and lose the curve") from None
 
 # %% ../nbs/05a_runs.ipynb #9e1c2ae0
@@ -127,14 +132,14 @@ def renumbered(text: str) -> str:  # config.json of a .keras file
     number = lambda m: m[1] + str(order.setdefault(m[2], len(order) + 1))
     return re.sub(r'("shared_object_id": )(\d+)', number, text)
 
-# %% ../nbs/05a_runs.ipynb #9f2db69e
+# %% ../nbs/05a_runs.ipynb #41467b24
 def save_model(
     path: Path,            # ends in .keras
     model,                 # keras.Model
 ):
     "A `.keras` file, whole or not at all, whose bytes depend on the model alone."
     with whole(path) as part:
-        model.save(part)
+        with warnings.catch_warnings(action="ignore"): model.save(part)  # Keras' own; the user cannot mend them
         with zipfile.ZipFile(part) as z: parts = {n: z.read(n) for n in sorted(z.namelist())}
         parts["config.json"] = renumbered(parts["config.json"].decode()).encode()
         version = json.loads(parts["metadata.json"])["keras_version"]
@@ -142,13 +147,13 @@ def save_model(
         with zipfile.ZipFile(part, "w") as z:
             for name, data in parts.items(): z.writestr(zipfile.ZipInfo(name), data)
 
-# %% ../nbs/05a_runs.ipynb #e961806d
+# %% ../nbs/05a_runs.ipynb #f4970ab6
 def sweep(run: Path):
-    "Remove the temporaries that a killed process left; so only one process at a time may work on a run."
+    "Remove the temporaries that a killed process left; so claim the run first."
     for folder in (run, run / "checkpoints", run / "samples"):
         for p in folder.glob(".part-*"): p.unlink(missing_ok=True)
 
-# %% ../nbs/05a_runs.ipynb #8f1b4d56
+# %% ../nbs/05a_runs.ipynb #0a57f225
 def check_config(
     path: Path, config: dict,  # config.json of the run that is there, and what is asked for
 ):
@@ -156,10 +161,11 @@ def check_config(
     try: old = json.loads(path.read_text())
     except ValueError: raise InputError(f"{path}: is damaged; choose a new folder for the run") from None
     now = json.loads(json.dumps(config))  # tuples become lists, as in the file
-    different = [k for k, v in old.items() if now.get(k) != v]
+    if not isinstance(old, dict) or (now and not now.keys() & old.keys()): raise InputError(f"{path}: is no run's config; choose a new folder for the run")
+    different = [k for k in now | old if now.get(k) != old.get(k)]
     if different: raise InputError(f"{path.parent}: was started with another {', '.join(different)}; repeat that (see its config.json) or choose a new folder")
 
-# %% ../nbs/05a_runs.ipynb #04288c4c
+# %% ../nbs/05a_runs.ipynb #cb61e36e
 def check_folder(
     out: Path,             # the folder for a run
     resume: bool = False,  # whether a run in it may be gone on with
@@ -169,10 +175,35 @@ def check_folder(
     known = (out / "config.json").exists()
     if out.exists() and not out.is_dir(): raise InputError(f"{out}: is a file; choose another folder for the run")
     if out.exists() and not (resume and known) and any(p.name[0] != "." for p in out.iterdir()):
-        remedy = "add --resume to go on with it, or choose a new folder" if known else "and holds no run; choose a new folder"
-        raise InputError(f"{out}: is not empty; {remedy}")
+        raise InputError(f"{out}: is not empty" + ("; add --resume to go on with it, or choose a new folder" if known else " and holds no run; choose a new folder"))
 
-# %% ../nbs/05a_runs.ipynb #afb31566
+# %% ../nbs/05a_runs.ipynb #f5864794
+def check_writable(folder: Path):
+    "Make a folder if need be, and see that a file can be made in it: now, and not after the first hour."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder): pass
+    except OSError as e: raise InputError(f"{folder}: cannot be written ({e.strerror}); free space, change its permissions, or choose a new folder") from None
+
+# %% ../nbs/05a_runs.ipynb #659f030b
+_CLAIMED = {}  # (device, inode) -> the open folder
+
+def claim(out: Path):
+    "See that no other process works on this run; where the system has no such locks, do nothing."
+    try: import fcntl
+    except ImportError: return  # Windows
+    handle = os.open(out, os.O_RDONLY)
+    which = os.fstat(handle).st_dev, os.fstat(handle).st_ino
+    try:
+        if which not in _CLAIMED: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"{out}: another process is working on it; wait for it, or stop it") from None
+    except OSError: pass  # a network disk without locks
+    if which in _CLAIMED: os.close(handle)
+    else: _CLAIMED[which] = handle
+
+# %% ../nbs/05a_runs.ipynb #b8ab2448
 def open_run(
     out: Path,       # the run's folder
     config: dict,    # everything that decides the result, as JSON can hold it
@@ -182,19 +213,24 @@ def open_run(
     out, path = Path(out), Path(out) / "config.json"
     check_folder(out, resume)
     if path.exists(): check_config(path, config)
-    else:
-        with whole(path) as part: part.write_text(json.dumps(config, indent=1) + "\n")
+    for folder in (out, out / "checkpoints"): check_writable(folder)
+    claim(out)
     sweep(out)
+    if not path.exists():
+        with whole(path) as part: part.write_text(json.dumps(config, indent=1) + "\n")
     return out
 
-# %% ../nbs/05a_runs.ipynb #e0cb355c
+# %% ../nbs/05a_runs.ipynb #5dd07fac
 class RunFiles:
     "History and checkpoints of a run; what is found on disk is taken up again."
     def __init__(self, run, state, keep=2):
         self.run, self.keep = Path(run), keep
+        times, rows = read_rows(self.run / "timing.csv", ("step", "wall_s", "cpu_s")), read_rows(self.run / "metrics.csv", ("step",))
+        if not checkpoints(self.run) and (len(times) > 1 or (self.run / "generator.keras").exists()):  # one row may precede the first
+            raise InputError(f"{self.run}: has lost its checkpoints; restore them, or choose a new folder")
         load_newest(self.run, state)
-        upto = lambda name: [r for r in read_rows(self.run / name) if r["step"] <= int(state.step)]
-        self.metrics, self.times = Table(self.run / "metrics.csv", upto("metrics.csv")), upto("timing.csv")
+        upto = lambda rows: [r for r in rows if r["step"] <= int(state.step)]
+        self.metrics, self.times = Table(self.run / "metrics.csv", upto(rows)), upto(times)
         self.before = self.times[-1] if self.times else {"step": 0, "wall_s": 0.0, "cpu_s": 0.0}
         self.start = time.perf_counter(), time.process_time()
 
@@ -236,3 +272,20 @@ class Recorder(RunFiles):
         "The last checkpoint, and the averaged generator as a model to load."
         self.write(state)
         save_model(self.run / "generator.keras", state.ema)
+
+# %% ../nbs/05a_runs.ipynb #3c84e08d
+@contextmanager
+def stopping():
+    "A last callback for `fit`: Ctrl-C or SIGTERM becomes `KeyboardInterrupt` at the end of the step; a second one at once."
+    asked = []
+    def ask(*signal_and_frame):
+        if asked: raise KeyboardInterrupt
+        asked.append(True)
+    def stop(state, scalars):
+        if asked: raise KeyboardInterrupt
+    stop.ask = ask
+    mine = threading.current_thread() is threading.main_thread()  # elsewhere signals cannot be caught
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)} if mine else {}
+    try: yield stop
+    finally:
+        for s, handler in before.items(): signal.signal(s, handler)

@@ -43,33 +43,31 @@ def words_of(
     known = "a string of digits" if set(classes) == set("0123456789") else f"one of {', '.join(classes)}"
     raise InputError(f"'{text}': this model cannot say that; give {known}")
 
-# %% ../nbs/17_speak.ipynb #30eb8b4a
+# %% ../nbs/17_speak.ipynb #e6162c3c
 def join(
     words: list,         # waveforms (samples,)
     sr: int,             # samples per second
     gap: float = 0.06,   # seconds of silence between words
-    fade: float = 0.01,  # seconds of fade at both ends of each word
+    rise: float = 0.001,  # seconds in which a word sets in; longer would take a drum its attack
+    fade: float = 0.01,  # seconds in which it ends
 ) -> np.ndarray:         # (samples,)
     "Words at equal level, faded in and out so that no join clicks."
-    n, space = int(fade * sr), np.zeros(int(gap * sr), np.float32)
-    ramp = np.sin(np.linspace(0, np.pi / 2, n, dtype=np.float32)) ** 2
+    space = np.zeros(int(gap * sr), np.float32)
+    ramp = lambda seconds, n: np.sin(np.pi / 2 * np.clip(np.arange(n) / max(1, seconds * sr), 0, 1, dtype=np.float32)) ** 2
     out = [space]
     for y in words:
-        y = set_level(trim(y, sr, 35), -20).copy()
-        k = min(n, len(y))
-        y[:k] *= ramp[:k]
-        y[len(y) - k :] *= ramp[:k][::-1]
-        out += [y, space]
+        y = set_level(trim(y, sr, 35), -20)
+        out += [y * ramp(rise, len(y)) * ramp(fade, len(y))[::-1], space]
     return np.concatenate(out)
 
-# %% ../nbs/17_speak.ipynb #aeb81c5a
+# %% ../nbs/17_speak.ipynb #51734532
 def generate(
     text: str,           # e.g. "2026", or a class name
     seed: int = 0,       # another seed, another take
     model: str = VOICE,  # a shipped name, a run's folder
 ) -> tuple[np.ndarray, int]:  # (samples,) in [-1, 1]; rate
     "Speak: the same text, seed and model give the same samples."
-    labels = words_of(text, classes_of(model))
+    labels = words_of(str(text), classes_of(model))
     generator, config = _voice(str(model), find_model(model).stat().st_mtime_ns)
     from gan_audio_tut.specgan import hear_pictures, speak_pictures
     return join(list(hear_pictures(speak_pictures(generator, labels, seed), config)), config.sr), config.sr

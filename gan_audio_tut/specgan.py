@@ -22,7 +22,7 @@ from .datasets import Clips
 from .mel import MelConfig, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #008c4424
+# %% ../nbs/08_specgan.ipynb #b1f240cf
 def speak_pictures(
     generator: keras.Model,  # from `picture_generator`
     labels,                  # (N,) integers
@@ -30,18 +30,23 @@ def speak_pictures(
     batch: int = 128,
 ) -> np.ndarray:             # (N, frames, n_mels)
     "Pictures from noise, one for each label."
-    labels = tf.constant(labels, tf.int32)
+    labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
+    if labels.ndim != 1 or not len(labels) or (classes and not (0 <= labels.min() and labels.max() < classes[0])):
+        raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
+    labels = tf.constant(labels)
     z = latent(seed, 0, len(labels), generator.inputs[0].shape[-1], stream=14)
     def part(i):
         given = [z[i : i + batch], labels[i : i + batch]][: len(generator.inputs)]
         return generator(given if len(given) > 1 else given[0], training=False)
     return np.concatenate([ops.convert_to_numpy(part(i)) for i in range(0, len(labels), batch)])
 
-# %% ../nbs/08_specgan.ipynb #2816a676
+# %% ../nbs/08_specgan.ipynb #4df0e1b8
 def hear_pictures(pictures, config, batch=128):
-    "Waveforms (N, samples) of pictures (N, frames, n_mels), by Griffin-Lim."
+    "Waveforms (N, samples) of pictures (N, frames, n_mels), by Griffin-Lim; faded over 1 ms at the start and 10 ms at the end."
     parts = [picture_to_audio(pictures[i : i + batch], config) for i in range(0, len(pictures), batch)]
-    return np.concatenate([ops.convert_to_numpy(p) for p in parts])
+    y = np.concatenate([ops.convert_to_numpy(p) for p in parts])
+    t = np.arange(y.shape[1]) / config.sr  # a sound that starts or ends at full height clicks
+    return y * np.clip(np.minimum(t / 0.001, (t[-1] - t) / 0.01), 0, 1).astype(np.float32)
 
 # %% ../nbs/08_specgan.ipynb #072a03d6
 def mel_settings(
@@ -57,11 +62,12 @@ def pictures_of(clips, config, batch=256):
     parts = [ops.convert_to_numpy(mel_picture(clips.audio[i : i + batch], config)) for i in range(0, len(clips), batch)]
     return np.concatenate(parts)
 
-# %% ../nbs/08_specgan.ipynb #bbd4c43e
+# %% ../nbs/08_specgan.ipynb #11bd962f
 def normalised(x, kind):
     "Batch norm, a per-position norm over channels (Karras et al. 2018, section 4.2), or nothing."
     if kind == "batch": return layers.BatchNormalization()(x)
     if kind == "pixel": return layers.RMSNormalization(axis=-1)(x)
+    if kind is not None: raise InputError(f"norm {kind!r}: give 'batch', 'pixel' or None")
     return x
 
 # %% ../nbs/08_specgan.ipynb #ee016b15
@@ -111,7 +117,7 @@ def picture_discriminator(
     if classes: logit = layers.Add()([logit, projection(x, label, classes)])
     return keras.Model([picture, label] if classes else picture, layers.Activation("linear", dtype="float32")(logit), name="picture_discriminator")
 
-# %% ../nbs/08_specgan.ipynb #f3d80dc9
+# %% ../nbs/08_specgan.ipynb #3f647def
 @dataclass(frozen=True)
 class Recipe:
     "A way to train the picture GAN; saved with the run."
@@ -130,6 +136,11 @@ class Recipe:
     latent_dim: int = 64
     batch_size: int = 64
 
+    def __post_init__(self):
+        if not isinstance(getattr(losses, self.loss, None), losses.Adversarial): raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
+        if not (0 <= self.ema < 1 and min(self.g_rate, self.d_rate, self.width, self.latent_dim, self.batch_size) > 0 <= min(self.r1, self.r2)):
+            raise InputError(f"{self}: rates and sizes must be positive, weights not negative, ema in [0, 1)")
+
 # %% ../nbs/08_specgan.ipynb #b42fb80d
 textbook = Recipe(r1=0, g_rate=2e-4, d_rate=2e-4, beta_2=0.999, ema=0, g_norm="batch", d_norm="batch")
 
@@ -147,7 +158,7 @@ def picture_batches(pictures, labels, recipe):
         return ((z, label) if recipe.conditional else (z,)), tf.gather(pictures, i)
     return batch
 
-# %% ../nbs/08_specgan.ipynb #6540318a
+# %% ../nbs/08_specgan.ipynb #56de9729
 def picture_gan(
     clips: Clips,
     recipe: Recipe = Recipe(),
@@ -155,8 +166,11 @@ def picture_gan(
     seed: int = 0,
 ) -> State:
     "Networks, data, losses and optimisers of a recipe, ready for `fit`."
+    if not len(clips) or not np.isfinite(clips.audio).all(): raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
     config = config or mel_settings(clips)
+    if config.sr != clips.sr: raise InputError(f"{clips.name}: has {clips.sr} Hz, the mel settings {config.sr}; give both the same")
     pictures = pictures_of(clips, config)
+    if config.n_mels % 16: raise InputError(f"picture_gan: {config.n_mels} mel bands are no multiple of 16")
     if pictures.shape[1] % 16:
         raise InputError(f"picture_gan: {pictures.shape[1]} frames are no multiple of 16; cut the clips to a multiple of {16 * config.hop_length} samples")
     keras.utils.set_random_seed(seed)

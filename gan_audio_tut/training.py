@@ -218,7 +218,7 @@ def update_ema(state):
     for a, w in zip(state.ema.variables, state.job.generator.variables):
         a.assign(keep * a + (1 - keep) * w if a.dtype == "float32" else w)
 
-# %% ../nbs/05_training.ipynb #43c4d144
+# %% ../nbs/05_training.ipynb #d44fb787
 def fit(
     state: State,
     steps: int | None = None,        # stop at this step, counted from the start of the run
@@ -230,6 +230,7 @@ def fit(
 ) -> list[dict]:                     # the scalars of every step
     "Train until the step or the budget; call it again to go on."
     if steps is None and seconds is None: raise ValueError("fit needs an end: give steps, seconds or both")
+    if seconds is not None and not seconds >= 0: raise ValueError(f"seconds is {seconds}; give 0 or more")
     history, first, start = [] if history is None else history, int(state.step), clock()
     bar = keras.utils.Progbar(seconds if steps is None else steps - first, verbose=int(progress), interval=0.5,
                               stateful_metrics=["d_loss", "g_loss"], unit_name="s" if steps is None else "step")

@@ -92,7 +92,7 @@ def ship(
     card = card | {"parameters": model.count_params(), "sha256": checksum(ASSETS / f"{name}.keras")}
     with replacing(ASSETS / f"{name}.json") as part: part.write_text(json.dumps(card, indent=1) + "\n")
 
-# %% ../nbs/05c_weights.ipynb #702bff6d
+# %% ../nbs/05c_weights.ipynb #77540feb
 def card_of(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
 ) -> dict:
@@ -101,5 +101,7 @@ def card_of(
     path = find_model(name)
     config = path.with_name("config.json")
     if path.name != "generator.keras" or not config.exists(): return {}
-    try: return json.loads(config.read_text())
-    except ValueError: raise InputError(f"{config}: is damaged; restore it from the run that made it") from None
+    try: card = json.loads(config.read_text())
+    except ValueError: card = None
+    if not isinstance(card, dict): raise InputError(f"{config}: is damaged; restore it from the run that made it")
+    return card

@@ -1,8 +1,11 @@
 """The command as a user meets it: one clear line, the right exit status, nothing half done."""
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,13 @@ def refused(done):
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return lines
+
+
+def tones(folder, classes=("low", "high")):
+    "A data set of two classes: the path of its folder."
+    for c, name in enumerate(classes):
+        for k in range(3): put(folder, f"{name}/{k}.wav", np.roll(hum(1), 10 * k) * (1 - 0.3 * c))
+    return folder
 
 
 def put(folder, name, y, sr=8000, **options):
@@ -188,3 +198,59 @@ def test_demo(tmp_path):
     assert page.count("<audio") == 27 and "<table>" in page and not re.search(r'(src|href)="(?!data:)', page)
     assert len(list((tmp_path / "demo").rglob("*.wav"))) == 27 and len(list((tmp_path / "demo").glob("*.png"))) == 2
     assert str(tmp_path / "demo" / "report.html") in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_keeps_the_step_it_names_and_a_voice(number, tmp_path):
+    data, run = tones(tmp_path / "data"), tmp_path / "run"
+    child = subprocess.Popen([COMMAND, "train", data, "--steps", "500", "--checkpoint-every", "1000", "--sample-every", "2", "--out", run],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 200
+    while not list((run / "samples").glob("*.wav")) and time.time() < deadline: time.sleep(0.1)
+    child.send_signal(number)
+    said, errors = child.communicate(timeout=100)
+    kept, = [int(p.stem) for p in (run / "checkpoints").glob("[0-9]*.npz")]
+    assert child.returncode == 130 and f"step {kept} is kept" in said and errors == "", said[-500:] + errors
+    assert kept >= 2 and (run / "generator.keras").exists()
+    again = call("train", data, "--steps", kept + 1, "--out", run, "--resume")
+    assert again.returncode == 0 and f"resumed at step {kept}" in again.stdout
+
+
+def test_a_run_is_its_data_and_not_a_path(tmp_path):
+    data, run = tones(tmp_path / "data"), tmp_path / "run"
+    assert call("train", "data", "--steps", 1, "--out", run, cwd=tmp_path).returncode == 0
+    assert call("train", f"{data}/", "--steps", 2, "--out", run, "--resume").returncode == 0
+    put(data, "low/0.wav", hum(1)[::-1])
+    assert "another digest" in refused(call("train", data, "--steps", 3, "--out", run, "--resume"))[-1]
+    done = call("train", data, "--steps", 1, "--out", data / "run")
+    assert "lies within the data" in refused(done)[-1] and not (data / "run").exists()
+
+
+def test_what_is_printed_can_be_pasted(tmp_path):
+    data = tones(tmp_path / "data", ("a; false", "-dash"))
+    done = call("train", data, "--steps", 1, "--out", tmp_path / "my run")
+    line = done.stdout.strip().splitlines()[-1].partition("hear it with: gan-audio ")[2]
+    words = shlex.split(line)
+    assert words[:3] == ["generate", "--model", str(tmp_path / "my run")] and words[3] == "--label=-dash"
+    assert call(*words[:-1], tmp_path / "x.wav").returncode == 0 and (tmp_path / "x.wav").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("tail, status", [("2>&-", 0), (">&-", 0), ("| head -1", 0), ("<&-", 0)])
+def test_streams_that_are_not_there(tail, status, tmp_path):
+    done = subprocess.run(f"'{COMMAND}' generate --label 1 --out x.wav --count 2 {tail}", shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == status and "Traceback" not in done.stderr and "space" not in done.stderr
+    assert len(list(tmp_path.glob("*.wav"))) == 2 or "head" in tail
+
+
+def test_names_that_cannot_be_shown(tmp_path):
+    name = "\u65e5\u672c\n.wav"
+    put(tmp_path, name, hum())
+    done = call("info", name, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "\\u65e5" in done.stdout
+    said = refused(call("info", "no\nsuch.wav", cwd=tmp_path))
+    assert len(said) == 1 and "no\\nsuch.wav" in said[0]
+
+
+def test_as_a_module(tmp_path):
+    assert "voice-8k" in subprocess.check_output([sys.executable, "-m", "gan_audio_tut", "info"], text=True)

@@ -112,3 +112,14 @@ def test_a_table_with_gaps():
     full = {"accuracy": 0.5, "frechet": 2.0, "voices": [0.1, 0.9]}
     table = metrics.score_table({"all": full, "no labels": {"frechet": 3.0, "voices": [0.5, 0.5]}}).splitlines()
     assert [cell.strip() for cell in table[-1].split("|")[1:-1]] == ["no labels", "", "3.00", "0.50"]
+
+
+def test_a_judge_refuses_what_it_cannot_judge():
+    train, test = datasets.drums("train", each=4), datasets.drums("test", each=4)
+    judge = metrics.Judge(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), train, test)
+    y, labels = test.audio, test.labels
+    for wrong in ((y * np.nan, labels), (y, labels[:5]), (y[:, :99], labels), (y[:0], labels[:0]), ((y * 32767).astype(np.int16), labels)):
+        with pytest.raises(ValueError, match="^judge: "): judge(*wrong)
+    one_class_less = test.take(test.labels > 0)
+    assert metrics.Judge(judge.recogniser, train, one_class_less).each == 4
+    with pytest.raises(ValueError, match="at least 2"): metrics.Judge(judge.recogniser, train, datasets.drums("test", each=1))

@@ -430,3 +430,60 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path):
     runs.save_checkpoint(run / "0000010.npz", stand_in(11))
     with pytest.raises(InputError, match="another recipe"): runs.load_newest(tmp_path / "run", stand_in(10))
     assert len(runs.checkpoints(tmp_path / "run")) == 2
+
+
+def started(run, steps=10, every=5):
+    state = stand_in()
+    recorder = runs.Recorder(runs.open_run(run, {"seed": 0}, True), state, checkpoint_every=every)
+    go_on(state, recorder, steps)
+    return recorder
+
+
+def test_lost_checkpoints_are_not_started_over(tmp_path):
+    started(tmp_path / "run")
+    for path in runs.checkpoints(tmp_path / "run"): path.unlink()
+    with pytest.raises(InputError, match="has lost its checkpoints"): started(tmp_path / "run", 1)
+    assert len(runs.read_rows(tmp_path / "run" / "metrics.csv")) == 10
+
+
+def test_killed_before_the_first_checkpoint_starts_over(tmp_path):
+    started(tmp_path / "run", 5)
+    for path in runs.checkpoints(tmp_path / "run"): path.unlink()  # the tables are written just before it
+    assert [r["step"] for r in started(tmp_path / "run").times] == [5, 10]
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "garbage\n", ""])
+@pytest.mark.parametrize("name", ["metrics.csv", "timing.csv"])
+def test_tables_that_are_none(name, text, tmp_path):
+    started(tmp_path / "run")
+    (tmp_path / "run" / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name}: is no table"): started(tmp_path / "run", 20)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "5", "null", '"s"', '{"name": "somebody else"}'])
+def test_a_foreign_config_is_no_run(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="no run's config"): runs.open_run(tmp_path, {"seed": 0}, resume=True)
+
+
+def test_a_config_that_lacks_something_is_another(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 0}')
+    with pytest.raises(InputError, match="another recipe"): runs.open_run(tmp_path, {"seed": 0, "recipe": "x"}, resume=True)
+
+
+@posix
+def test_two_processes_cannot_share_a_run(tmp_path):
+    runs.open_run(tmp_path / "run", {"seed": 0})
+    code = ("import sys; from gan_audio_tut import runs\n"
+            "try: runs.open_run(sys.argv[1], {'seed': 0}, True)\n"
+            "except ValueError as e: print(e)")
+    said = subprocess.check_output([sys.executable, "-c", code, tmp_path / "run"], text=True)
+    assert "another process is working on it" in said
+    runs.open_run(tmp_path / "run", {"seed": 0}, True)  # the same process may
+
+
+def test_a_file_where_checkpoints_should_be(tmp_path):
+    runs.open_run(tmp_path / "run", {"seed": 0})
+    (tmp_path / "run" / "checkpoints").rmdir()
+    (tmp_path / "run" / "checkpoints").write_text("mine")
+    with pytest.raises(InputError, match="checkpoints: cannot be written"): runs.open_run(tmp_path / "run", {"seed": 0}, True)

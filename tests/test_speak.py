@@ -30,3 +30,12 @@ def test_words_have_one_level():
 @pytest.mark.parametrize("text", ["", "x", "1 2", "-1", "²"])
 def test_unspeakable(text):
     with pytest.raises(audio.InputError): speak.generate(text)
+
+
+def test_a_drum_keeps_its_attack():
+    from gan_audio_tut import datasets
+    for kind in datasets.DRUMS:
+        hit = audio.set_level(datasets.drum_hit(kind, 3))
+        said = speak.join([hit], 16000, gap=0)
+        early = lambda y: 10 * np.log10(np.sum(audio.trim(y, 16000, 35)[:160] ** 2) / np.sum(y**2))  # share of the energy in the first 10 ms
+        assert early(said) > early(hit) - 1, kind

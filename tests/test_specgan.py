@@ -134,3 +134,22 @@ def test_clips_that_make_no_picture_are_refused(clips):
 def test_hidden_layers_have_an_offset_unless_the_norm_brings_one():
     biased = lambda norm: [l.use_bias for l in specgan.picture_generator(8, 0, width=4, norm=norm).layers if hasattr(l, "kernel_size")]
     assert biased("pixel") == biased(None) == [True] * 4 and biased("batch") == [False] * 3 + [True]
+
+
+def test_what_does_not_fit_is_refused(clips):
+    for change in ({"loss": "Adversarial"}, {"loss": "nix"}, {"ema": 2.0}, {"batch_size": 0}, {"r1": -1.0}):
+        with pytest.raises(ValueError): replace(specgan.Recipe(), **change)
+    for change in ({"g_norm": "layer"}, {"d_norm": "Batch"}):
+        with pytest.raises(ValueError, match="give 'batch', 'pixel' or None"): specgan.picture_gan(clips, replace(TINY, **change))
+    with pytest.raises(ValueError, match="16000 Hz, the mel settings 8000"): specgan.picture_gan(clips, TINY, mel.MelConfig())
+    with pytest.raises(ValueError, match="finite"): specgan.picture_gan(replace(clips, audio=clips.audio * np.nan), TINY)
+    g = specgan.picture_generator(8, 3, width=4)
+    for labels in ([-1], [3], [], 2):
+        with pytest.raises(ValueError, match="from 0 to 2"): specgan.speak_pictures(g, labels)
+
+
+def test_sounds_begin_and_end_at_zero():
+    loud = np.zeros((2, 64, 64), np.float32)
+    y = specgan.hear_pictures(loud, mel.MelConfig())
+    assert np.abs(y).max() > 0.01 and not y[:, [0, -1]].any()
+    assert np.abs(y[:, :4]).max() < 0.6 * np.abs(y[:, 8:200]).max() and np.abs(y[:, -8:]).max() < 0.2 * np.abs(y).max()

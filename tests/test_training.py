@@ -385,3 +385,8 @@ def test_the_average_counts_the_generators_turns():
     fit(state, 4, progress=False)
     moved = state.job.generator.get_weights()[0]
     assert np.allclose(state.ema.get_weights()[0], before * 2 / 11 + moved * 9 / 11, atol=1e-6)  # its first turn, not its fourth
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -1])
+def test_a_budget_that_is_none(seconds):
+    with pytest.raises(ValueError, match="give 0 or more"): fit(start(unconditional), seconds=seconds, progress=False)
