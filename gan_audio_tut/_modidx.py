@@ -188,6 +188,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'gan_audio_tut.metrics.MelPicture.get_config': ( 'metrics.html#melpicture.get_config',
                                                                                         'gan_audio_tut/metrics.py'),
                                        'gan_audio_tut.metrics._block': ('metrics.html#_block', 'gan_audio_tut/metrics.py'),
+                                       'gan_audio_tut.metrics._judged': ('metrics.html#_judged', 'gan_audio_tut/metrics.py'),
                                        'gan_audio_tut.metrics.balanced': ('metrics.html#balanced', 'gan_audio_tut/metrics.py'),
                                        'gan_audio_tut.metrics.build_recogniser': ( 'metrics.html#build_recogniser',
                                                                                    'gan_audio_tut/metrics.py'),

@@ -315,7 +315,7 @@ def replacing(
         with suppress(OSError): part.unlink()
         with suppress(OSError): [p.rmdir() for p in made]  # the deepest first; stops at one that holds something
 
-# %% ../nbs/01_audio.ipynb #c8d4e6be
+# %% ../nbs/01_audio.ipynb #e5143424
 def format_of(
     path: str | Path,
 ) -> str:  # one of `FORMATS`
@@ -325,6 +325,7 @@ def format_of(
     if form not in FORMATS: raise InputError(f"{path}: names no format known here; end it in .wav, .flac, .ogg, .mp3 or .aiff")
     return form
 
+# %% ../nbs/01_audio.ipynb #a534a7ea
 def save(
     path: str | Path,            # the format follows the suffix: .wav, .flac, .ogg, .mp3, .aiff
     y: np.ndarray,               # (samples,) or (channels, samples) in [-1, 1]

@@ -198,7 +198,16 @@ def figures(
     if "voice" in heard: found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
     return found
 
-# %% ../nbs/07_metrics.ipynb #baed2f98
+# %% ../nbs/07_metrics.ipynb #73facace
+def _judged(audio, labels, samples):
+    "What a judge can judge: (N, samples) finite floats and N labels."
+    audio, labels = np.asarray(audio), np.asarray(labels)
+    if audio.ndim != 2 or audio.shape[1] != samples or len(audio) != len(labels) or len(audio) < 2:
+        raise InputError(f"judge: got audio {audio.shape} with {len(labels)} labels; give (N, {samples}) and N, at least 2")
+    check_audio(audio.reshape(-1), 1, "judge")
+    return audio, labels
+
+# %% ../nbs/07_metrics.ipynb #797956ca
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
     def __init__(
@@ -229,10 +238,7 @@ class Judge:
 
     def __call__(self, audio, labels):  # (N, samples); (N,) what each was asked to be
         "Every figure, averaged over disjoint sets as large as the test's."
-        audio, labels, want = np.asarray(audio), np.asarray(labels), self.recogniser.input_shape[1]
-        if audio.ndim != 2 or audio.shape[1] != want or len(audio) != len(labels) or len(audio) < 2:
-            raise InputError(f"judge: got audio {audio.shape} with {len(labels)} labels; give (N, {want}) and N, at least 2")
-        check_audio(audio.reshape(-1), 1, "judge")
+        audio, labels = _judged(audio, labels, self.recogniser.input_shape[1])
         return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
 
 # %% ../nbs/07_metrics.ipynb #7159b349

@@ -131,7 +131,7 @@ def data_url(
     "Bytes as an address that holds them, for HTML without other files."
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
-# %% ../nbs/01a_plots.ipynb #d6adc541
+# %% ../nbs/01a_plots.ipynb #0d146307
 def png_bytes(
     fig: Figure,
 ) -> bytes:
@@ -144,6 +144,7 @@ def png_bytes(
     plt.close(fig)
     return buffer.getvalue()
 
+# %% ../nbs/01a_plots.ipynb #e9760ca1
 def _thumbnail(y, sr, name):
     "A small spectrogram without axes, as an <img>."
     fig = Figure(figsize=(1.6, 0.8), dpi=60, layout="none")

@@ -218,7 +218,7 @@ def update_ema(state):
     for a, w in zip(state.ema.variables, state.job.generator.variables):
         a.assign(keep * a + (1 - keep) * w if a.dtype == "float32" else w)
 
-# %% ../nbs/05_training.ipynb #d44fb787
+# %% ../nbs/05_training.ipynb #30e96d7b
 def fit(
     state: State,
     steps: int | None = None,        # stop at this step, counted from the start of the run
@@ -247,6 +247,7 @@ def fit(
         bar.update(at, [(k, scalars[k]) for k in ("d_loss", "g_loss") if k in scalars], finalize=done)
     return history
 
+# %% ../nbs/05_training.ipynb #1e84a690
 def check_finite(scalars):
     "Stop at the first NaN: every later step would only spread it."
     bad = [k for k, v in scalars.items() if not math.isfinite(v)]
