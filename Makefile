@@ -18,7 +18,7 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 	$(BIN)/sphinx-build -q -b html -c docs . _docs
 	@echo open _docs/docs/index.html
 
-bench: .venv/installed                    ## measure the claims again; five hours, recipes on the data in GAN_AUDIO_TUT_DATA_DIR
+bench: .venv/installed                    ## measure the claims again; some two hours, recipes on the data in GAN_AUDIO_TUT_DATA_DIR
 	for b in mel step health "recipes recipes" "recipes changes"; do set -- $$b; $(BIN)/python benchmarks/$$1.py $$2 || exit 1; done
 
 .venv/bin/python:

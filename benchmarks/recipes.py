@@ -70,7 +70,7 @@ class Contender:
             self.log["steps"][str(self.log["cpu_s"])] = int(self.state.step)
         runs.save_checkpoint(self.checkpoint(), self.state)
         with runs.replacing(self.folder / "log.json") as part: part.write_text(json.dumps(self.log))
-        for old in runs.checkpoints(self.folder)[:-1]: old.unlink()
+        for old in set(runs.checkpoints(self.folder)) - {self.checkpoint()}: old.unlink()
 
     def scores(self, judge, config, point):
         "Figures at a point; an unconditional run is asked for nothing, so nothing can be right."

@@ -2,10 +2,13 @@
 
 recogniser-8k   names digits and voices; learned from FSDD's training recordings 10 to 49
 voice-8k        the picture GAN that says digits; learned from FSDD's official training recordings
-Training of the voice goes in legs: stopped or run again, it goes on from runs/NAME.
+Training of the voice goes in legs: stopped or run again, it goes on from runs/NAME. The voice that ships is the last
+point of a run of benchmarks/recipes.py instead: `voice-8k --run runs/bench/recipes/specgan-0`.
 """
 import argparse
+import json
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,7 +21,7 @@ FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence":
 def figures(found): return {metrics.COLUMNS[k]: round(float(np.min(found[k])), 3) for k in metrics.COLUMNS if k in found}
 
 
-def recogniser(name, minutes, seed=1):
+def recogniser(name, minutes, run=None, seed=1):
     train, valid, test = (datasets.fsdd(s) for s in ("train", "valid", "test"))
     keras.utils.set_random_seed(seed)
     model, start = metrics.build_recogniser(10, len(train.voices)), time.process_time()
@@ -53,19 +56,32 @@ def ship_voice(name, net, facts, judge, mel, unheard):
         "limits": "single English digits of about a second; phases are found by Griffin-Lim and sound slightly hollow"})
 
 
-def voice(name, minutes, seed=0):
-    clips, recipe = datasets.fsdd("train+valid"), specgan.RECIPES["specgan"]
-    mel = specgan.mel_settings(clips)
-    config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
+def trained(name, minutes, clips, recipe, mel, config):
+    "The averaged generator of a run of our own; its steps, CPU seconds and curve."
     run = runs.open_run(f"runs/{name}", config, resume=True)
-    state = specgan.picture_gan(clips, recipe, mel, seed)
+    state = specgan.picture_gan(clips, recipe, mel, config["seed"])
     recorder = runs.Recorder(run, state, checkpoint_every=500)
     if minutes: training.fit(state, seconds=60 * minutes, callbacks=[recorder])
     recorder.finish(state)
-    cpu, curve = runs.read_rows(run / "timing.csv")[-1]["cpu_s"], thinned(runs.read_rows(run / "metrics.csv"))
-    facts = config | {"trained_on": f"{len(clips)} recordings, the official training set", "steps": int(state.step), "cpu_s": round(cpu), "curve": curve}
+    cpu = runs.read_rows(run / "timing.csv")[-1]["cpu_s"]
+    return state.ema, {"steps": int(state.step), "cpu_s": round(cpu), "curve": thinned(runs.read_rows(run / "metrics.csv"))}
+
+
+def benchmarked(run):
+    "The generator at the last point of a run of benchmarks/recipes.py; its steps, CPU seconds and curve."
+    log = json.loads((Path(run) / "log.json").read_text())
+    curve = [{k: v if k == "step" else round(v, 4) for k, v in row.items() if k != "cpu_s"} for row in log["curve"]]
+    return weights.load_model(Path(run) / f"{log['cpu_s']}.keras"), {"steps": curve[-1]["step"], "cpu_s": log["cpu_s"], "curve": curve}
+
+
+def voice(name, minutes, run=None, seed=0):
+    clips, recipe = datasets.fsdd("train+valid"), specgan.RECIPES["specgan"]
+    mel = specgan.mel_settings(clips)
+    config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
+    net, facts = benchmarked(run) if run else trained(name, minutes, clips, recipe, mel, config)
+    facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
-    ship_voice(name, state.ema, facts, judge, mel, datasets.fsdd("valid"))
+    ship_voice(name, net, facts, judge, mel, datasets.fsdd("valid"))
 
 
 NAMES = {"recogniser-8k": recogniser, "voice-8k": voice}
@@ -74,5 +90,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--minutes", type=float, default=10, help="of this leg, for the voice; 0 judges and ships what is there")
+    parser.add_argument("--run", help="a run of benchmarks/recipes.py, seed 0, to judge and ship instead")
     args = parser.parse_args()
-    NAMES[args.name](args.name, args.minutes)
+    NAMES[args.name](args.name, args.minutes, args.run)
