@@ -63,10 +63,11 @@ def _stopped(recorder, state):
     print(f"\nstopped; {f'step {int(kept[-1].stem)} is kept' if kept else 'no step was finished'}: add --resume to go on")
     return 130
 
-# %% ../nbs/18_cli.ipynb #eba9c585
+# %% ../nbs/18_cli.ipynb #c2fa950d
 def _outside(out, data):
     "A run within its own data would find its samples there and take them for recordings."
-    if os.path.isdir(data) and Path(out).resolve().is_relative_to(Path(data).resolve()):
+    from gan_audio_tut import datasets
+    if data not in datasets.NAMED and os.path.isdir(data) and Path(out).resolve().is_relative_to(Path(data).resolve()):
         raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
 
 # %% ../nbs/18_cli.ipynb #dd92d2db

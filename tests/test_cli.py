@@ -226,6 +226,10 @@ def test_a_run_is_its_data_and_not_a_path(tmp_path):
     assert "lies within the data" in refused(done)[-1] and not (data / "run").exists()
 
 
+def test_a_run_may_bear_the_name_of_its_data_set(tmp_path):
+    for steps in (1, 2): assert call("train", "drums", "--steps", steps, "--out", "drums", "--resume", cwd=tmp_path).returncode == 0
+
+
 def test_what_is_printed_can_be_pasted(tmp_path):
     data = tones(tmp_path / "data", ("a; false", "-dash"))
     done = call("train", data, "--steps", 1, "--out", tmp_path / "my run")
