@@ -2,11 +2,13 @@
 
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py recipes    # 2 recipes x 3 seeds
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py changes    # one change at a time, 9 runs
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/recipes.py losses     # which loss to start from: 2 losses x 3 seeds
 
 The runs of a seed take turns of 60 CPU seconds in one process, so that a busy machine disturbs them alike. They are
 kept under runs/bench, with the generator at every point, so a stopped benchmark goes on where it was, and another
-judge can be asked later. Learned from: FSDD's official training recordings. Judged on: the official test, from
-waveforms, by the shipped recogniser, 1000 clips a run.
+judge can be asked later. `recipes` learns from FSDD's official training recordings and is judged on the official test.
+`changes` and `losses` are there to choose by, so the test stays out of them: they learn from the training recordings
+less the validation part, and are judged on that. Judged from waveforms, by the shipped recogniser, 1000 clips a run.
 """
 import json
 import sys
@@ -33,9 +35,11 @@ CHANGES = {  # each row changes one thing of the row above it, down to ours
     "ours, least squares": replace(OURS, loss="least_squares"),
     "ours, no labels": replace(OURS, conditional=False),
 }
-PLANS = {  # name -> ([(row, recipe, seed)], points in CPU seconds where it is judged)
-    "recipes": ([(n, r, s) for s in range(3) for n, r in (("textbook", TEXTBOOK), ("specgan", OURS))], (460, 800, 1140)),  # 4, 7 and 10 minutes of two idle cores
-    "changes": ([(n, r, 0) for n, r in CHANGES.items()], (240,)),
+LOSSES = {"non-saturating": replace(OURS, loss="non_saturating"), "least squares": replace(OURS, loss="least_squares")}
+PLANS = {  # name -> ([(row, recipe, seed)], points in CPU seconds where it is judged, learned from, judged on)
+    "recipes": ([(n, r, s) for s in range(3) for n, r in (("textbook", TEXTBOOK), ("specgan", OURS))], (460, 800, 1140), "train+valid", "test"),  # 4, 7 and 10 minutes of two idle cores
+    "changes": ([(n, r, 0) for n, r in CHANGES.items()], (460,), "train", "valid"),
+    "losses": ([(n, r, s) for s in range(3) for n, r in LOSSES.items()], (460, 1140), "train", "valid"),
 }
 
 
@@ -91,13 +95,14 @@ def train(contenders):
 
 
 def main(plan):
-    rows, points = PLANS[plan]
-    clips = datasets.fsdd("train+valid")
-    config, judge = specgan.mel_settings(clips), metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
+    rows, points, learned, judged = PLANS[plan]
+    clips, unlearned = datasets.fsdd(learned), datasets.fsdd(judged)
+    config, judge = specgan.mel_settings(clips), metrics.Judge(weights.load_model("recogniser-8k"), clips, unlearned)
     unheard = datasets.fsdd("valid")  # real clips that the listener has not learned
-    real = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train),
-            "real, unheard": judge(unheard.audio, unheard.labels)}
-    del real["real, unheard"]["nearest"]  # the generators learn from these too
+    real = {f"real {judged} (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train)}
+    if judged == "test":
+        real["real, unheard"] = judge(unheard.audio, unheard.labels)
+        del real["real, unheard"]["nearest"]  # the generators learn from these too
     done = []
     for seed in sorted({s for *_, s in rows}):  # seed by seed, so that a stopped benchmark leaves whole comparisons
         contenders = [Contender(plan, *row, clips, points) for row in rows if row[-1] == seed]

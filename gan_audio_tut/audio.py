@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'tone', 'sweep', 'noise', 'rms', 'to_db', 'from_db', 'set_level', 'trim', 'fix_length', 'InputError',
-           'resample', 'check_audio', 'silent', 'load', 'stream', 'encode', 'replacing', 'format_of', 'save']
+           'resample', 'check_audio', 'silent', 'load', 'stream', 'describe', 'encode', 'replacing', 'format_of',
+           'save']
 
 # %% ../nbs/01_audio.ipynb #ab6bd53b
 import errno, io, math, numbers, os, re, secrets, sys, threading
@@ -247,6 +248,16 @@ def _resampled(pieces, orig_sr, target_sr):
         if len(out): yield out
     rest = to_rate.resample_chunk(np.empty(0, np.float32), last=True)  # what the filter still holds
     if length := int(-(-taken * target_sr // orig_sr)) - given: yield fix_length(rest, length)
+
+# %% ../nbs/01_audio.ipynb #b4e3148f
+def describe(path: str | Path) -> str:
+    "Channels, rate, duration, level and peak of a recording of any length, in words."
+    samples, power, peak = 0, 0.0, 0.0
+    with _opened(path) as f:
+        for y in _blocks(f, path):
+            samples, power, peak = samples + y.shape[1], power + np.square(y, dtype=np.float64).sum(), max(peak, np.abs(y).max())
+    level = np.sqrt(power / samples / f.channels)
+    return f"{f.channels} channel{'s' * (f.channels > 1)}, {f.samplerate} Hz, {samples / f.samplerate:.3f} s, level {to_db(level):.1f} dB, peak {peak:.3f}"
 
 # %% ../nbs/01_audio.ipynb #2778ecac
 FORMATS = {"WAV": (1024, 2**31 - 1), "AIFF": (1024, 655_350), "FLAC": (8, 655_350),  # most channels, highest rate

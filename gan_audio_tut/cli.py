@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'VERBS', 'train', 'generate', 'info', 'demo', 'main']
 
-# %% ../nbs/18_cli.ipynb #086816f2
+# %% ../nbs/18_cli.ipynb #f2a7581d
 import argparse
 import errno
 import hashlib
@@ -14,6 +14,7 @@ import logging
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from .audio import InputError, silent
@@ -54,6 +55,17 @@ def _checkup(state, clips, mel, rows, most=200):
     fake = specgan.speak_pictures(state.ema, some.labels)
     health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
 
+# %% ../nbs/18_cli.ipynb #38d3cada
+def _lines(every=30.0):
+    "A callback for `fit` where no bar can be drawn, such as in a log file: a line every so many seconds."
+    start = last = time.perf_counter()
+    def say(state, scalars):
+        nonlocal last
+        if (now := time.perf_counter()) - last < every: return
+        last = now
+        print(f"{now - start:.0f} s, step {int(state.step)}: " + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars), flush=True)
+    return say
+
 # %% ../nbs/18_cli.ipynb #fafa9cfe
 def _stopped(recorder, state):
     "Ctrl-C: keep what there is, ready to be heard; the shell's own exit status for it."
@@ -75,7 +87,7 @@ def _digest(clips):
     "What the clips are, whatever the path to them is called."
     return hashlib.sha256(clips.audio.tobytes() + clips.labels.tobytes()).hexdigest()[:16]
 
-# %% ../nbs/18_cli.ipynb #0e72f26a
+# %% ../nbs/18_cli.ipynb #43ba21cf
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
@@ -98,8 +110,9 @@ def train(args):
     seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0)
     if seconds == 0 or (args.steps and int(state.step) >= args.steps): print(f"{run}: has used this budget already; give it more --minutes or --steps")
     print(f"{clips}; recipe {args.recipe}: {state.job.generator.count_params():,} + {state.job.discriminator.count_params():,} parameters")
+    bar = sys.stdout.isatty()
     try:
-        with runs.stopping() as stop: training.fit(state, args.steps, seconds, [recorder, stop])
+        with runs.stopping() as stop: training.fit(state, args.steps, seconds, [recorder, *([] if bar else [_lines()]), stop], progress=bar)
     except KeyboardInterrupt: return _stopped(recorder, state)
     recorder.finish(state)
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
@@ -120,7 +133,14 @@ def generate(args):
         audio.save(path, *speak.generate(args.label, args.seed + k, model))
         print(path)
 
-# %% ../nbs/18_cli.ipynb #7a5c9ecc
+# %% ../nbs/18_cli.ipynb #56a7bdbf
+def _reached(run):
+    "How far a run has come, from its last checkpoint's line; nothing for what is no run."
+    from gan_audio_tut import runs
+    times = runs.read_rows(run / "timing.csv")
+    return {"reached": times[-1]} if times else {}
+
+# %% ../nbs/18_cli.ipynb #bbcf8bf6
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
@@ -129,18 +149,16 @@ def info(args):
         return
     path = Path(args.name)
     if path.suffix.lower() in datasets.SUFFIXES or (path.is_file() and path.suffix != ".keras"):
-        y, sr = audio.load(path, mono=False)
-        db = audio.to_db(audio.rms(y.reshape(-1)))
-        print(f"{path}: {y.shape[0]} channel(s), {sr} Hz, {y.shape[1] / sr:.3f} s, level {db:.1f} dB, peak {abs(y).max():.3f}")
-    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"}, indent=1, ensure_ascii=False))
+        print(f"{path}: {audio.describe(path)}")
+    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"} | _reached(path), indent=1, ensure_ascii=False))
 
-# %% ../nbs/18_cli.ipynb #5bb7c947
+# %% ../nbs/18_cli.ipynb #01cfe5f4
 def demo(args):
     "gan-audio demo"
     out = _new_folder(args.out)
     _tensorflow()
     from gan_audio_tut import showcase
-    print(showcase.make_demo(out, args.minutes))
+    print(showcase.make_demo(out, args.minutes, progress=sys.stdout.isatty()))
 
 # %% ../nbs/18_cli.ipynb #efa4c23b
 class _Parser(argparse.ArgumentParser):

@@ -25,7 +25,7 @@ from .audio import InputError, fix_length, from_db, load, rms, stream
 
 log = logging.getLogger(__name__)
 
-# %% ../nbs/06_datasets.ipynb #97437cb7
+# %% ../nbs/06_datasets.ipynb #4a690ab3
 @dataclass(frozen=True, eq=False)
 class Clips:
     "Labelled clips of one length and rate."
@@ -37,6 +37,12 @@ class Clips:
     speakers: np.ndarray | None = None   # (N,) int32, where known
     voices: tuple[str, ...] = ()         # what a speaker number means
     files: tuple[str, ...] = ()          # where each clip came from
+
+    def __post_init__(self):
+        for what, v in (("labels", self.labels), ("speakers", self.speakers)):
+            if v is not None and np.shape(v) != (len(self.audio),): raise InputError(f"{self.name}: {what} of shape {np.shape(v)} for {len(self.audio)} clips; give one for each")
+        if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(self.classes):
+            raise InputError(f"{self.name}: labels from {np.min(self.labels)} to {np.max(self.labels)} for {len(self.classes)} classes; number them from 0")
 
     def __len__(self): return len(self.audio)
     def __repr__(self): return f"Clips({self.name}: {len(self)} of {self.audio.shape[1] / self.sr:.2f} s at {self.sr} Hz, {len(self.classes)} classes)"
@@ -249,7 +255,7 @@ def _spoken(name, found, word, voice, sr, samples):
     labels, speakers = (np.array([f(p) for p in origin], np.int32) for f in (word, lambda p: number[voice(p)]))
     return Clips(name, sr, tuple("0123456789"), audio, labels, speakers, voices, tuple(map(str, origin)))
 
-# %% ../nbs/06_datasets.ipynb #b1807fb5
+# %% ../nbs/06_datasets.ipynb #4f926e09
 def fsdd(
     split: str = "train",    # "train", "valid", "test", or joined: "train+valid" is the official training set
     root: Path | None = None,  # the folder with `recordings`; None looks in `data_dir()`
@@ -260,12 +266,12 @@ def fsdd(
     wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "fsdd"))
     named = {p: re.fullmatch(r"(\d)_(.+)_(\d+)", p.stem) for p in sorted(root.glob("recordings/*.wav"))}
     named = {p: m.groups() for p, m in named.items() if m}
-    if not named: raise InputError(f"{root}: holds no FSDD; put its folder 'recordings' there, or remove it and call datasets.fetch('fsdd')")
+    if not named: raise InputError(f"{root}: holds no FSDD; put its folder 'recordings' there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('fsdd')\"")
     part = lambda i: "test" if i < 5 else "valid" if i < 10 else "train"
     found = {p: part(int(i)) in wanted for p, (_, _, i) in named.items()}
     return _spoken("fsdd", found, lambda p: int(named[p][0]), lambda p: named[p][1], sr, samples)
 
-# %% ../nbs/06_datasets.ipynb #01cfae81
+# %% ../nbs/06_datasets.ipynb #2aa343bd
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 def sc09(
@@ -278,7 +284,7 @@ def sc09(
     wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "sc09"))
     lists = {"valid": root / "validation_list.txt", "test": root / "testing_list.txt"}
     if not all(f.is_file() for f in lists.values()):
-        raise InputError(f"{root}: holds no Speech Commands; unpack it there, or remove it and call datasets.fetch('sc09')")
+        raise InputError(f"{root}: holds no Speech Commands; unpack it there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('sc09')\"")
     where = {line: s for s, f in lists.items() for line in f.read_text().split()}
     paths = [p for w in NUMBERS for p in sorted((root / w).glob("[!.]*.wav"))]
     found = {p: where.get(f"{p.parent.name}/{p.name}", "train") in wanted for p in paths}

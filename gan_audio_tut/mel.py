@@ -275,7 +275,12 @@ def griffin_lim(
     mag = ops.cast(mag, "float32")
     return _rounds((*_guess(mag, seed), mag), hop_length, length, steps, momentum)
 
-# %% ../nbs/03_mel.ipynb #b468b72a
+# %% ../nbs/03_mel.ipynb #2f7439d9
+def _check_bands(mel, config):
+    shape = ops.shape(mel)
+    if len(shape) != 3 or shape[-1] != config.n_mels: raise InputError(f"mel: needs (batch, frames, {config.n_mels}), not {shape}; give x[None] for one")
+
+# %% ../nbs/03_mel.ipynb #91b288e9
 def mel_to_audio(
     mel,                          # (B, frames, n_mels) mel magnitudes
     config: MelConfig = MelConfig(),
@@ -284,11 +289,12 @@ def mel_to_audio(
     seed: int = 0,                # of the first phases
 ):                                # (B, (frames - 1) * hop_length) samples
     "A waveform with these mel magnitudes: Griffin-Lim that restores the bands and lets the bins settle."
+    _check_bands(mel, config)
     length = (mel.shape[1] - 1) * config.hop_length
     first = _guess(mel_to_magnitude(mel, config, 4), seed)
     return _rounds((*first, mel), config.hop_length, length, steps, momentum, config)
 
-# %% ../nbs/03_mel.ipynb #35003a96
+# %% ../nbs/03_mel.ipynb #cd1cc905
 def picture_to_audio(
     picture,                      # (B, frames, n_mels), in [-1, 1]
     config: MelConfig = MelConfig(),
@@ -296,6 +302,7 @@ def picture_to_audio(
     seed: int = 0,                # of the first phases
 ):                                # (B, frames * hop_length) samples
     "Hear a mel picture: undo the logarithm, call the floor silence, find bins and phases."
+    _check_bands(picture, config)
     mel = ops.where(picture > -0.98, from_picture(picture, config), 0.0)
     mel = ops.concatenate([mel, mel[:, -1:]], axis=1)       # the frame that `mel_picture` dropped
     return mel_to_audio(mel, config, steps, seed=seed)

@@ -23,16 +23,17 @@ def say_digits(
     for text, y in sounds.items(): audio.save(folder / f"{text}.wav", y, sr)
     return sounds, sr
 
-# %% ../nbs/17a_showcase.ipynb #a9f81c23
+# %% ../nbs/17a_showcase.ipynb #e9f93970
 def train_drums(
     minutes: float,
     each: int = 100,  # training hits of each drum
+    progress: bool = True,  # a bar
 ):                    # the trained `State`, its history, the clips, their mel settings
     "A drum GAN from nothing, before the user's eyes."
     clips = datasets.drums(each=each)
     config = specgan.mel_settings(clips)
     state = specgan.picture_gan(clips, config=config)
-    return state, training.fit(state, seconds=60 * minutes), clips, config
+    return state, training.fit(state, seconds=60 * minutes, progress=progress), clips, config
 
 # %% ../nbs/17a_showcase.ipynb #e57b7245
 def hit_drums(state, clips, config, takes=2, seed=0):
@@ -56,35 +57,37 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>gan_audio_
 table{{border-collapse:collapse}}td,th{{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}}</style>
 <h1>What you hear</h1>{body}</html>"""
 
-# %% ../nbs/17a_showcase.ipynb #f6f75173
+# %% ../nbs/17a_showcase.ipynb #b9315829
 def write_report(folder, digits, sr, drums, drum_sr, curve, steps):
     "One HTML file that needs no other: players, pictures, the curve and the scores."
     card = weights.card_of(speak.VOICE)
     body = [f"<h2>Digits, from noise</h2><p>{html.escape(card.get('about', ''))}</p>", plots.player_html(digits, sr),
-            score_rows(card),
+            "<p>How good that is, beside real recordings (chapter 07 says what the columns mean):</p>", score_rows(card),
             f"<h2>Drums, learned just now</h2><p>A GAN that began with nothing and took {steps} steps on this machine, on synthesised drum hits.</p>",
             plots.player_html(drums, drum_sr), f'<p><img alt="losses" src="{plots.data_url(curve, "image/png")}"></p>']
     with audio.replacing(folder / "report.html") as part: part.write_text(PAGE.format(body="".join(body)), encoding="utf-8")
     return folder / "report.html"
 
-# %% ../nbs/17a_showcase.ipynb #8f4b65f0
+# %% ../nbs/17a_showcase.ipynb #525c2afa
 def save_pictures(out, digits, sr, drums, drum_sr):
     "A spectrogram PNG beside each kind of sound."
-    for name, y, rate in (("digits", digits["2026"], sr), ("drums", np.concatenate(list(drums.values())), drum_sr)):
+    ten = np.concatenate([digits[d] for d in "0123456789"])
+    for name, title, y, rate in (("digits", "the digits 0 to 9", ten, sr), ("drums", ", ".join(drums), np.concatenate(list(drums.values())), drum_sr)):
         with audio.replacing(out / f"{name}.png") as part:
-            part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=name).figure))
+            part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=title).figure))
 
-# %% ../nbs/17a_showcase.ipynb #5adba427
+# %% ../nbs/17a_showcase.ipynb #515793c5
 def make_demo(
     out: Path,            # the folder to fill
     minutes: float = 1.2,  # training time of the drum GAN
+    progress: bool = True,  # a bar while it trains
 ) -> Path:                # the report
     "Digits spoken by the shipped generator, drums learned from nothing, and a page to hear both on."
     out = Path(out)
     print(f"1 of 3: the shipped voice '{speak.VOICE}' says the digits")
     digits, sr = say_digits(out / "digits")
     print(f"2 of 3: a drum GAN learns from nothing, {60 * minutes:.0f} s", flush=True)
-    state, history, clips, config = train_drums(minutes)
+    state, history, clips, config = train_drums(minutes, progress=progress)
     names, hits = hit_drums(state, clips, config)
     for name, y in zip(names, hits): audio.save(out / "drums" / f"{name.replace(' ', '-')}.wav", y, clips.sr)
     print("3 of 3: pictures and the report")

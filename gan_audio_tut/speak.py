@@ -16,11 +16,12 @@ from .weights import card_of, find_model, load_model
 # %% ../nbs/17_speak.ipynb #68321bf9
 VOICE = "voice-8k"  # the shipped generator that speaks by default
 
-# %% ../nbs/17_speak.ipynb #cc848109
+# %% ../nbs/17_speak.ipynb #58d4cefa
 def classes_of(
     model: str = VOICE,  # a shipped name or a run's folder
 ) -> tuple[str, ...]:
     "What a model can say."
+    find_model(model)
     card = card_of(model)
     if not {"classes", "mel"} <= card.keys(): raise InputError(f"{model}: is no generator that is known here; give a run's folder, or a shipped one such as {VOICE}")
     return tuple(card["classes"])

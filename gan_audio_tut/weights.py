@@ -92,15 +92,17 @@ def ship(
     card = card | {"parameters": model.count_params(), "sha256": checksum(ASSETS / f"{name}.keras")}
     with replacing(ASSETS / f"{name}.json") as part: part.write_text(json.dumps(card, indent=1) + "\n")
 
-# %% ../nbs/05c_weights.ipynb #77540feb
+# %% ../nbs/05c_weights.ipynb #22986f55
 def card_of(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
 ) -> dict:
     "What is known of a model: the card of a shipped one, config.json of a run, nothing of a bare file."
     if str(name) in shipped(): return shipped()[str(name)]
-    path = find_model(name)
-    config = path.with_name("config.json")
-    if path.name != "generator.keras" or not config.exists(): return {}
+    config = Path(name) / "config.json"  # there before the run is finished
+    if not config.exists():
+        path = find_model(name)
+        config = path.with_name("config.json")
+        if path.name != "generator.keras" or not config.exists(): return {}
     try: card = json.loads(config.read_text())
     except ValueError: card = None
     if not isinstance(card, dict): raise InputError(f"{config}: is damaged; restore it from the run that made it")

@@ -521,3 +521,10 @@ def test_standard_error_is_there_again_after_many_threads():
             "os.write(2, b'after'); print(len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr == "after" and int(done.stdout) < 20, "no descriptor is left open"
+
+
+def test_a_recording_described_in_pieces_is_described_as_a_whole(tmp_path):
+    y = np.stack([0.5 * signal.chirp(np.arange(70 * 8000) / 8000, 100, 70, 3000), np.zeros(70 * 8000)])  # longer than a piece
+    sf.write(tmp_path / "long.wav", y.T, 8000, subtype="FLOAT")
+    level = audio.to_db(audio.rms(y.reshape(-1)))
+    assert audio.describe(tmp_path / "long.wav") == f"2 channels, 8000 Hz, 70.000 s, level {level:.1f} dB, peak 0.500"

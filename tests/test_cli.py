@@ -1,4 +1,5 @@
 """The command as a user meets it: one clear line, the right exit status, nothing half done."""
+import json
 import os
 import re
 import shlex
@@ -156,6 +157,17 @@ def test_odd_but_usable_data(tmp_path):
 def test_nothing_from_tensorflow_on_stderr(tmp_path):
     done = call("train", "drums", "--out", tmp_path / "run", "--steps", 1)
     assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert not re.search("[\b\r\x1b]", done.stdout), "a log file is no terminal"
+
+
+def test_info_of_an_unfinished_run(tmp_path):
+    run = tmp_path / "run"
+    assert call("train", "drums", "--steps", 2, "--out", run).returncode == 0
+    (run / "generator.keras").unlink()
+    found = json.loads(call("info", run).stdout)
+    assert found["recipe"] == "specgan" and found["reached"]["step"] == 2 and found["reached"]["cpu_s"] > 0
+    said, = refused(call("generate", "--model", run, "--label", "kick", "--out", tmp_path / "x.wav"))
+    assert "finish the run first" in said
 
 
 def test_resume_refusals(tmp_path):

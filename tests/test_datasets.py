@@ -534,3 +534,9 @@ def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
     for name in "pq": audio.save(tmp_path / f"{name}.wav", sound(), 8000)
     assert len(datasets.folder(tmp_path, limit=2)) == 2 and caplog.messages == []
     assert len(datasets.folder(tmp_path, limit=1)) == 1 and "full at 1" in caplog.messages[0] and len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 0, 0], [[0], [1]], [0, 2], [-1, 0]], ids=str)
+def test_labels_that_do_not_fit_are_refused(labels):
+    with pytest.raises(InputError, match="^mine: labels [^\n]*; [^\n]*$"):
+        datasets.Clips("mine", 8000, ("a", "b"), np.zeros((2, 10), np.float32), np.array(labels))

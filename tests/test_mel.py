@@ -259,6 +259,12 @@ def test_unfit_batches_are_refused_in_one_line(shape):
         with pytest.raises(InputError, match="^stft: needs [^\n]*; [^\n]*$"): f(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (1, 64, 63), (64,), (1, 1, 64, 64)], ids=str)
+def test_unfit_pictures_are_refused_in_one_line(shape):
+    for f in (mel.mel_to_audio, mel.picture_to_audio):
+        with pytest.raises(InputError, match="^mel: needs [^\n]*; [^\n]*$"): f(np.zeros(shape, np.float32))
+
+
 def test_short_clips_are_refused_after_long_ones_too():
     "Once a graph serves any length, its check must still hold."
     c = MelConfig(floor=2e-3)
