@@ -259,7 +259,7 @@ def describe(path: str | Path) -> str:
     level = np.sqrt(power / samples / f.channels)
     return f"{f.channels} channel{'s' * (f.channels > 1)}, {f.samplerate} Hz, {samples / f.samplerate:.3f} s, level {to_db(level):.1f} dB, peak {peak:.3f}"
 
-# %% ../nbs/01_audio.ipynb #2778ecac
+# %% ../nbs/01_audio.ipynb #20b0de62
 FORMATS = {"WAV": (1024, 2**31 - 1), "AIFF": (1024, 655_350), "FLAC": (8, 655_350),  # most channels, highest rate
            "OGG": (255, 200_000), "MP3": (2, 48_000)}
 
@@ -267,7 +267,8 @@ def _check_format(form, subtype, channels, sr, name):
     if form not in FORMATS: raise InputError(f"{name}: no format {form!r} is known here; give one of {', '.join(FORMATS)}")
     most, highest = FORMATS[form]
     if channels > most or sr > highest:
-        raise InputError(f"{name}: {form} takes at most {most} channels at {highest} Hz, not {channels} at {sr}; choose WAV")
+        remedy = "keep fewer channels" if form == "WAV" else "choose WAV"
+        raise InputError(f"{name}: {form} takes at most {most} channels at {highest} Hz, not {channels} at {sr}; {remedy}")
     if not sf.check_format(form, subtype): raise InputError(f"{name}: {form} has no subtype {subtype}; choose another")
 
 def _rounded(y, bits):

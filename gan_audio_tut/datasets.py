@@ -382,13 +382,13 @@ def _shared(kind, sr, samples, limit):
             room[c] -= 1
     return read
 
-# %% ../nbs/06_datasets.ipynb #abe2a28f
+# %% ../nbs/06_datasets.ipynb #4dcf6787
 NAMED = {"drums": drums, "digits": digits, "fsdd": fsdd, "sc09": sc09}
 
 def open_data(
     data: str | Path,        # "drums", "digits", "fsdd", "sc09", or a folder
     split: str = "train",    # a folder has only "train"
-    **options,               # of the loader: sr, samples, strict
+    **options,               # of that loader, see there; "digits" takes none
 ) -> Clips:
     "Any data set by its name."
     if data in NAMED: return NAMED[data](split, **options)

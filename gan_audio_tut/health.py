@@ -112,18 +112,18 @@ exploding = Illness(
     "the losses are huge: each network answers the other with a larger step",
     "halve both learning rates until the losses stay below ten; add R1")
 
-# %% ../nbs/05b_health.ipynb #e366f5ce
+# %% ../nbs/05b_health.ipynb #6b240767
 won = Illness(
     "discriminator has won",
     lambda s: s["told_apart"] > 0.99 and (s["gap"] > max(5, 0.6 * s["widest_gap"]) or s["g_grad"] < 1e-3),
     ("told_apart", "gap", "g_grad"),
-    "it tells every real from every fake by a wide margin, and the generator gets no useful slope from it",
+    "it tells every real from every fake, and the generator cannot close the gap: the margin is too wide, or no slope reaches it",
     "add R1 (weight 0.1 to 10) or lower the discriminator's learning rate; replace minimax by the non-saturating or relativistic loss")
 
-# %% ../nbs/05b_health.ipynb #0667ea95
+# %% ../nbs/05b_health.ipynb #623c45c0
 given_up = Illness(
     "discriminator has given up", lambda s: s["widest_gap"] < 0.1, ("widest_gap", "told_apart"),
-    "at no time did its logits tell real from fake, so the generator learns nothing from it",
+    "at no time were its logits for reals clearly above those for fakes, so the generator learns nothing from it",
     "raise its learning rate or lower R1; check that real and fake reach it, equally scaled")
 
 # %% ../nbs/05b_health.ipynb #9e1e5940

@@ -56,10 +56,10 @@ def _d_wasserstein(real, fake): return {"d_real": -ops.mean(real), "d_fake": ops
 
 hinge, wasserstein = Adversarial(_d_hinge, _g_mean), Adversarial(_d_wasserstein, _g_mean)
 
-# %% ../nbs/04_losses.ipynb #b64568e8
+# %% ../nbs/04_losses.ipynb #34692c86
 def _lead(real, fake):
     "Real minus fake, pair by pair; two shapes would broadcast to all pairs and hide the mistake."
-    if len(real.shape) != len(fake.shape) or any(a != b for a, b in zip(real.shape[1:], fake.shape[1:]) if a and b):
+    if len(real.shape) != len(fake.shape) or any(a != b for a, b in zip(real.shape, fake.shape) if a and b):
         raise ValueError(f"relativistic: logits have shapes {tuple(real.shape)} and {tuple(fake.shape)}; give both the same")
     return real - fake
 
@@ -70,7 +70,7 @@ def _g_pairs(real, fake): return {"g_pair": _softplus(_lead(real, fake))}
 
 relativistic = Adversarial(_d_pairs, _g_pairs)
 
-# %% ../nbs/04_losses.ipynb #14b83a6b
+# %% ../nbs/04_losses.ipynb #f37fd96f
 def _squared_norms(grads):
     "Squared length of each example's gradient, (B,); `grads` is a tensor or a list of tensors (B, ...)."
     grads = grads if isinstance(grads, (list, tuple)) else [grads]
@@ -80,7 +80,7 @@ def _squared_norms(grads):
 def zero_centred(
     grads,  # gradient of D's logit by its input: (B, ...), or a list of such
 ):          # scalar
-    "R1 at real inputs, R2 at fakes: half the mean squared gradient (Mescheder et al. 2018, eq. 9)."
+    "R1 at real inputs, R2 at fakes: half the mean, over the batch, of the gradient's squared length (Mescheder et al. 2018, eq. 9)."
     return ops.mean(_squared_norms(grads)) / 2
 
 # %% ../nbs/04_losses.ipynb #989cb48a

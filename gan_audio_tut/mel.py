@@ -84,14 +84,14 @@ def _overlap_add(frames, hop_length):
     total = sum(ops.pad(pieces[:, :, k], [(0, 0), (k, parts - 1 - k), (0, 0)]) for k in range(parts))
     return ops.reshape(total, (-1, (count + parts - 1) * hop_length))
 
-# %% ../nbs/03_mel.ipynb #935e66ca
+# %% ../nbs/03_mel.ipynb #d51077db
 def istft(
     real, imag,        # (B, frames, 1 + n_fft // 2)
     hop_length: int,   # samples between frames
     length: int,       # samples wanted
     win_length: int | None = None,  # as in `stft`
 ):                     # (B, length)
-    "The inverse of `stft`: overlap-add divided by the windows' own overlap. Exact to the very edges for hops up to a third of a frame, to 1e-3 at half."
+    "The inverse of `stft`: overlap-add divided by the windows' own overlap. Exact to the very edges for hops up to a third of the window, to 1e-3 at half."
     n_fft = 2 * (real.shape[-1] - 1)
     window = hann(win_length or n_fft, n_fft)
     y = _overlap_add(ops.irfft((real, imag), fft_length=n_fft) * window, hop_length)
@@ -257,7 +257,7 @@ def _rounds(
     real, imag, _ = ops.fori_loop(0, steps, turn, (real, imag, silence))
     return istft(real, imag, hop_length, length)
 
-# %% ../nbs/03_mel.ipynb #1f633efb
+# %% ../nbs/03_mel.ipynb #df588a9b
 def _guess(mag, seed):
     "Magnitudes with random phases, the same for every clip: none depends on its place in the batch."
     angle = 2 * np.pi * keras.random.uniform((1, *ops.shape(mag)[1:]), seed=seed)
@@ -266,13 +266,16 @@ def _guess(mag, seed):
 def griffin_lim(
     mag,                     # (B, frames, 1 + n_fft // 2) magnitudes
     hop_length: int = 128,   # samples between frames
-    length: int = 8192,      # samples wanted
+    length: int | None = None,  # samples wanted; None means (frames - 1) * hop_length
     steps: int = 32,         # rounds
     momentum: float = 0.9,   # 0 is Griffin and Lim 1984, more is Perraudin et al. 2013
     seed: int = 0,           # of the first phases
 ):                           # (B, length)
     "A waveform whose STFT magnitude comes close to `mag`: keep the magnitude, take the phase of the round trip."
-    mag = ops.cast(mag, "float32")
+    mag, least = ops.cast(mag, "float32"), (mag.shape[1] - 1) * hop_length
+    length = least if length is None else length
+    if not least <= length < least + hop_length:
+        raise InputError(f"griffin_lim: {mag.shape[1]} frames {hop_length} samples apart hold {least} to {least + hop_length - 1} samples, not {length}; leave length out")
     return _rounds((*_guess(mag, seed), mag), hop_length, length, steps, momentum)
 
 # %% ../nbs/03_mel.ipynb #2f7439d9

@@ -207,7 +207,7 @@ def _judged(audio, labels, samples):
     check_audio(audio.reshape(-1), 1, "judge")
     return audio, labels
 
-# %% ../nbs/07_metrics.ipynb #797956ca
+# %% ../nbs/07_metrics.ipynb #1aeb22c2
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
     def __init__(
@@ -237,7 +237,7 @@ class Judge:
         return mean | {"frechet": mean["frechet"] / self.unit}
 
     def __call__(self, audio, labels):  # (N, samples); (N,) what each was asked to be
-        "Every figure, averaged over disjoint sets as large as the test's."
+        "Every figure, averaged over disjoint sets as large as the test's; fewer clips make one smaller set, whose Fréchet distance comes out too large."
         audio, labels = _judged(audio, labels, self.recogniser.input_shape[1])
         return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
 

@@ -68,11 +68,12 @@ def write_report(folder, digits, sr, drums, drum_sr, curve, steps):
     with audio.replacing(folder / "report.html") as part: part.write_text(PAGE.format(body="".join(body)), encoding="utf-8")
     return folder / "report.html"
 
-# %% ../nbs/17a_showcase.ipynb #525c2afa
+# %% ../nbs/17a_showcase.ipynb #c4d9955d
 def save_pictures(out, digits, sr, drums, drum_sr):
     "A spectrogram PNG beside each kind of sound."
     ten = np.concatenate([digits[d] for d in "0123456789"])
-    for name, title, y, rate in (("digits", "the digits 0 to 9", ten, sr), ("drums", ", ".join(drums), np.concatenate(list(drums.values())), drum_sr)):
+    kinds = ", ".join(dict.fromkeys(name.rsplit(" ", 1)[0] for name in drums))
+    for name, title, y, rate in (("digits", "the digits 0 to 9", ten, sr), ("drums", f"two of each: {kinds}", np.concatenate(list(drums.values())), drum_sr)):
         with audio.replacing(out / f"{name}.png") as part:
             part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=title).figure))
 

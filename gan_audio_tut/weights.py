@@ -68,14 +68,15 @@ def load_model(
 # %% ../nbs/05c_weights.ipynb #aae98160
 MUST = ("about", "data", "licence", "seed", "scores", "limits")  # of a card
 
-# %% ../nbs/05c_weights.ipynb #ba67cc8a
+# %% ../nbs/05c_weights.ipynb #e379803a
 def in_float32(
     model,  # keras.Model
 ):          # keras.Model that computes in float32, with the same weights
     "The same network without any half precision."
     import keras
     config = json.dumps(keras.saving.serialize_keras_object(model))
-    if not (plain := re.sub(r'"(mixed_)?b?float16"', '"float32"', config)) != config: return model
+    plain = re.sub(r'"(mixed_)?b?float16"', '"float32"', config)
+    if plain == config: return model
     twin = keras.saving.deserialize_keras_object(json.loads(plain))
     twin.set_weights(model.get_weights())
     return twin

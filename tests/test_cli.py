@@ -160,6 +160,16 @@ def test_nothing_from_tensorflow_on_stderr(tmp_path):
     assert not re.search("[\b\r\x1b]", done.stdout), "a log file is no terminal"
 
 
+def test_score(tmp_path):
+    x = np.tile(hum(2), 2)[:16000] * np.hanning(16000)
+    a, b = put(tmp_path, "a.wav", x), put(tmp_path, "b.flac", 0.5 * np.r_[np.zeros(7), x][:15000])
+    done = call("score", a, b)
+    assert done.returncode == 0 and done.stderr == "" and "7 samples late" in done.stdout and "what both have" in done.stdout
+    assert "SI-SDR" in done.stdout and "| b.flac |" in done.stdout
+    said, = refused(call("score", put(tmp_path, "silent.wav", 0 * x), a))
+    assert "is silent" in said
+
+
 def test_info_of_an_unfinished_run(tmp_path):
     run = tmp_path / "run"
     assert call("train", "drums", "--steps", 2, "--out", run).returncode == 0
