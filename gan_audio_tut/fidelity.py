@@ -6,11 +6,10 @@
 __all__ = ['FIGURES', 'snr', 'si_sdr', 'segmental_snr', 'log_spectral_distance', 'stft_terms', 'stft_distance', 'stoi', 'pesq',
            'score', 'score_lines', 'delay']
 
-# %% ../nbs/09b_fidelity.ipynb #b16d8273
+# %% ../nbs/09b_fidelity.ipynb #364e1cfd
 import importlib.util
 import warnings
 
-import keras
 import numpy as np
 from keras import ops
 
