@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'VERBS', 'train', 'generate', 'info', 'score', 'demo', 'main']
 
-# %% ../nbs/18_cli.ipynb #f2a7581d
+# %% ../nbs/18_cli.ipynb #466b98a1
 import argparse
 import errno
 import hashlib
@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .audio import InputError, silent
@@ -46,16 +47,16 @@ def _loader_options(args):
     if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
-# %% ../nbs/18_cli.ipynb #33431e86
+# %% ../nbs/18_cli.ipynb #524e6f3d
 def _checkup(state, clips, mel, rows, most=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import health, specgan
-    if len(rows) < 20: return print("too early for a check-up: fewer than 20 steps say nothing")
+    if len(rows) < 100: return print("too early for a check-up: fewer than 100 steps say nothing")
     some = clips.take(slice(None, None, -(-len(clips) // most)))
     fake = specgan.speak_pictures(state.ema, some.labels)
     health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
 
-# %% ../nbs/18_cli.ipynb #38d3cada
+# %% ../nbs/18_cli.ipynb #13742bcd
 def _lines(every=30.0):
     "A callback for `fit` where no bar can be drawn, such as in a log file: a line every so many seconds."
     start = last = time.perf_counter()
@@ -63,7 +64,8 @@ def _lines(every=30.0):
         nonlocal last
         if (now := time.perf_counter()) - last < every: return
         last = now
-        print(f"{now - start:.0f} s, step {int(state.step)}: " + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars), flush=True)
+        with suppress(OSError):  # a training does not end because nobody reads along any more
+            print(f"{now - start:.0f} s, step {int(state.step)}: " + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars))
     return say
 
 # %% ../nbs/18_cli.ipynb #fafa9cfe
@@ -140,7 +142,7 @@ def _reached(run):
     times = runs.read_rows(run / "timing.csv")
     return {"reached": times[-1]} if times else {}
 
-# %% ../nbs/18_cli.ipynb #bbcf8bf6
+# %% ../nbs/18_cli.ipynb #3e1c5bee
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
@@ -148,22 +150,27 @@ def info(args):
         for name, card in weights.shipped().items(): print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
         return
     path = Path(args.name)
-    if path.suffix.lower() in datasets.SUFFIXES or (path.is_file() and path.suffix != ".keras"):
+    if not path.is_dir() and path.suffix.lower() in datasets.SUFFIXES or (path.is_file() and path.suffix != ".keras"):
         print(f"{path}: {audio.describe(path)}")
     else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"} | _reached(path), indent=1, ensure_ascii=False))
 
-# %% ../nbs/18_cli.ipynb #2bfd1d26
+# %% ../nbs/18_cli.ipynb #59f44abe
 def score(args):
     "gan-audio score"
     from gan_audio_tut import audio
     x, sr = audio.load(args.reference)
-    y, rate = audio.load(args.estimate, sr)
+    y, _ = audio.load(args.estimate, sr)
+    for path, v in ((args.reference, x), (args.estimate, y)):
+        if len(v) <= 512: raise InputError(f"{path}: {len(v)} samples at {sr} Hz are too few; give more than 512")
+    if abs(x).max() < 1e-6: raise InputError(f"{args.reference}: is silent; give the sound as it should be")
     _tensorflow()
     from gan_audio_tut import fidelity
     if abs(len(x) - len(y)) > 1: print(f"{args.estimate}: {len(y) / sr:.3f} s, {args.reference}: {len(x) / sr:.3f} s; what both have is compared")
     n = min(len(x), len(y))
-    if late := fidelity.delay(x[: min(n, 60 * sr)], y[: min(n, 60 * sr)]): print(f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little")
-    print(fidelity.score_lines({Path(args.estimate).name: fidelity.score(x[:n], y[:n], sr)}))
+    if late := fidelity.delay(x[: 60 * sr], y[: 60 * sr], most=sr): print(f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little")
+    found = fidelity.score(x[:n], y[:n], sr)
+    print(fidelity.score_lines({Path(args.estimate).name: found}))
+    if "pesq" not in found: print("(for PESQ: pip install pesq)")
 
 # %% ../nbs/18_cli.ipynb #01cfe5f4
 def demo(args):
@@ -232,7 +239,7 @@ def _parser():
 # %% ../nbs/18_cli.ipynb #20983c36
 VERBS = {"demo": demo, "train": train, "generate": generate, "score": score, "info": info}
 
-# %% ../nbs/18_cli.ipynb #cfccd402
+# %% ../nbs/18_cli.ipynb #6a887a77
 def _usable_streams():
     "Closed streams lead nowhere, instead of into the next file that is opened; a name that cannot be shown is spelt out."
     for number in (0, 1, 2):
@@ -240,7 +247,16 @@ def _usable_streams():
         except OSError: os.open(os.devnull, os.O_RDWR)  # takes exactly this number
     sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace", line_buffering=True)
+
+# %% ../nbs/18_cli.ipynb #13500c74
+def _writable_stdout():
+    "Whether what waits to be printed can be; if not, it is dropped, or Python would complain of it once more at its end."
+    try: sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 # %% ../nbs/18_cli.ipynb #40669c5a
 def _remedy(e, verb):
@@ -254,7 +270,7 @@ class _OneLine(logging.Formatter):
     "A file's name may hold a line break; a message may not."
     def format(self, record): return super().format(record).replace("\n", "\\n")
 
-# %% ../nbs/18_cli.ipynb #bc74a115
+# %% ../nbs/18_cli.ipynb #3a5ac7f2
 def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C, 141 its reader has left
     "The command line; every mistake of the user's is one line on standard error."
     _usable_streams()
@@ -262,7 +278,10 @@ def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done
     said = logging.StreamHandler()
     said.setFormatter(_OneLine("gan-audio: %(message)s"))
     logging.basicConfig(handlers=[said], level=logging.WARNING)
-    try: return VERBS[args.verb](args) or 0
+    try:
+        status = VERBS[args.verb](args) or 0
+        sys.stdout.flush()
+        return status
     except InputError as e: problem = str(e)
     except FloatingPointError as e: problem = str(e)
     except KeyboardInterrupt: return 130
@@ -271,6 +290,7 @@ def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done
         return 141
     except OSError as e:
         if e.errno is None and "disk" not in str(e): raise
-        problem = f"{e.filename or getattr(args, 'out', args.verb)}: {e.strerror or e}; {_remedy(e, args.verb)}"
+        where = e.filename or (getattr(args, "out", args.verb) if _writable_stdout() else "standard output")
+        problem = f"{where}: {e.strerror or e}; {_remedy(e, args.verb)}"
     print("gan-audio: " + problem.replace("\n", "\\n"), file=sys.stderr)
     return 2

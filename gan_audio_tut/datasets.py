@@ -25,7 +25,7 @@ from .audio import InputError, fix_length, from_db, load, rms, stream
 
 log = logging.getLogger(__name__)
 
-# %% ../nbs/06_datasets.ipynb #4a690ab3
+# %% ../nbs/06_datasets.ipynb #8c6d555a
 @dataclass(frozen=True, eq=False)
 class Clips:
     "Labelled clips of one length and rate."
@@ -39,8 +39,10 @@ class Clips:
     files: tuple[str, ...] = ()          # where each clip came from
 
     def __post_init__(self):
+        if np.ndim(self.audio) != 2 or self.sr < 1: raise InputError(f"{self.name}: audio of shape {np.shape(self.audio)} at {self.sr} Hz; give (clips, samples) and a positive rate")
         for what, v in (("labels", self.labels), ("speakers", self.speakers)):
             if v is not None and np.shape(v) != (len(self.audio),): raise InputError(f"{self.name}: {what} of shape {np.shape(v)} for {len(self.audio)} clips; give one for each")
+        if not np.issubdtype(np.asarray(self.labels).dtype, np.integer): raise InputError(f"{self.name}: labels are no whole numbers; give each clip the number of its class")
         if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(self.classes):
             raise InputError(f"{self.name}: labels from {np.min(self.labels)} to {np.max(self.labels)} for {len(self.classes)} classes; number them from 0")
 

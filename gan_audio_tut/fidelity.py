@@ -6,7 +6,7 @@
 __all__ = ['FIGURES', 'snr', 'si_sdr', 'segmental_snr', 'log_spectral_distance', 'stft_terms', 'stft_distance', 'stoi', 'pesq',
            'score', 'score_lines', 'delay']
 
-# %% ../nbs/09b_fidelity.ipynb #364e1cfd
+# %% ../nbs/09b_fidelity.ipynb #80ce57fe
 import importlib.util
 import warnings
 
@@ -14,9 +14,9 @@ import numpy as np
 from keras import ops
 
 from .audio import InputError, check_audio, resample
-from .mel import hann, magnitude, stft
+from .mel import magnitude, stft
 
-# %% ../nbs/09b_fidelity.ipynb #c567b608
+# %% ../nbs/09b_fidelity.ipynb #492e22be
 def _in_db(signal, error):
     "A ratio of powers in dB; without error infinite, without signal minus infinity."
     if signal == 0: return -np.inf
@@ -24,38 +24,51 @@ def _in_db(signal, error):
 
 def _power(x): return float(np.sum(np.square(x, dtype=np.float64)))
 
-# %% ../nbs/09b_fidelity.ipynb #5d7ab89b
+def _pair(reference, estimate):
+    "Two sounds that can be compared: mono, finite, of one length, the reference not silent."
+    x, y = (check_audio(np.asarray(v, float), 8000, name) for name, v in (("reference", reference), ("estimate", estimate)))
+    if x.ndim != 1 or x.shape != y.shape: raise InputError(f"score: got shapes {x.shape} and {y.shape}; give two mono sounds of one length")
+    if np.abs(x).max() < 1e-6: raise InputError("reference: is silent; give the sound as it should be")
+    return x, y
+
+# %% ../nbs/09b_fidelity.ipynb #0ab52baf
 def snr(
     reference: np.ndarray,  # (samples,), what it should be
     estimate: np.ndarray,   # (samples,), what it is
 ) -> float:                 # dB
     "Signal-to-noise ratio: a wrong level counts as noise."
-    return _in_db(_power(reference), _power(np.subtract(estimate, reference, dtype=np.float64)))
+    x, y = _pair(reference, estimate)
+    return _in_db(_power(x), _power(np.subtract(y, x, dtype=np.float64)))
 
-# %% ../nbs/09b_fidelity.ipynb #e64fa1cd
+# %% ../nbs/09b_fidelity.ipynb #0279e5af
 def si_sdr(
     reference: np.ndarray,  # (samples,)
     estimate: np.ndarray,   # (samples,)
 ) -> float:                 # dB
     "Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019); no mean is removed."
-    x, y = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    x, y = (v.astype(np.float64) for v in _pair(reference, estimate))
     s = (x @ y) / (x @ x) * x
     return _in_db(_power(s), _power(y - s))
 
-# %% ../nbs/09b_fidelity.ipynb #410270c1
+# %% ../nbs/09b_fidelity.ipynb #df66bb5a
 def segmental_snr(
     reference: np.ndarray,  # (samples,)
     estimate: np.ndarray,   # (samples,)
     sr: int,                # samples per second
     low: float = -10, high: float = 35,  # dB, what a frame counts at least and at most
 ) -> float:                 # dB
-    "Mean over frames of 30 ms, a quarter apart, of the SNR within the frame (limits of Hansen and Pellom 1998)."
-    n = min(round(0.03 * sr), len(reference))
-    cut = lambda v: np.lib.stride_tricks.sliding_window_view(np.asarray(v, np.float64), n)[:: max(1, n // 4)] * hann(n, n)
-    x, error = (np.sum(np.square(f), -1) for f in (cut(reference), cut(np.subtract(estimate, reference, dtype=np.float64))))
-    return float(np.clip(10 * np.log10((x + 1e-12) / (error + 1e-12)), low, high).mean())
+    "Mean SNR of frames of 30 ms, a quarter apart, without those that are silent in the reference (limits of Hansen and Pellom 1998)."
+    x, y = _pair(reference, estimate)
+    n = min(max(1, round(0.03 * sr)), len(x))
+    starts = np.arange(0, len(x) - n + 1, max(1, n // 4))
+    def powers(v):  # of every frame, from one running sum
+        total = np.r_[0, np.cumsum(np.square(v, dtype=np.float64))]
+        return np.maximum(total[starts + n] - total[starts], 0)
+    signal, error = powers(x), powers(np.subtract(y, x, dtype=np.float64))
+    heard = signal > 1e-10 * signal.max()
+    return float(np.clip(10 * np.log10(signal[heard] / np.maximum(error[heard], 1e-30)), low, high).mean())
 
-# %% ../nbs/09b_fidelity.ipynb #7ba6298a
+# %% ../nbs/09b_fidelity.ipynb #3c3310ae
 def log_spectral_distance(
     reference: np.ndarray,  # (samples,), more than n_fft // 2
     estimate: np.ndarray,   # (samples,)
@@ -63,8 +76,7 @@ def log_spectral_distance(
     floor_db: float = -80,  # relative to the loudest bin of the reference
 ) -> float:                 # dB
     "Root mean square difference over the bins of a frame, mean over frames."
-    size = lambda v: ops.convert_to_numpy(magnitude(*stft(np.asarray(v, np.float32)[None], n_fft, n_fft // 4), 0))[0]
-    x, y = size(reference), size(estimate)
+    x, y = (ops.convert_to_numpy(magnitude(*stft(v[None], n_fft, n_fft // 4), 0))[0] for v in _pair(reference, estimate))
     x, y = (20 * np.log10(np.maximum(v, x.max() * 10 ** (floor_db / 20))) for v in (x, y))
     return float(np.sqrt(np.mean((x - y) ** 2, -1)).mean())
 
@@ -84,16 +96,16 @@ def stft_terms(
         log_magnitude += ops.mean(ops.abs(ops.log(y) - ops.log(x)))
     return {"convergence": convergence / len(sizes), "log_magnitude": log_magnitude / len(sizes)}
 
-# %% ../nbs/09b_fidelity.ipynb #37b0b32d
+# %% ../nbs/09b_fidelity.ipynb #ddbd5056
 def stft_distance(
     reference: np.ndarray,  # (samples,)
     estimate: np.ndarray,   # (samples,)
     sizes: tuple = (128, 256, 512, 1024),
 ) -> float:                 # 0: the same magnitudes
     "The sum of `stft_terms`, for one sound."
-    return float(sum(stft_terms(reference[None], estimate[None], sizes).values()))
+    return float(sum(stft_terms(*(v[None] for v in _pair(reference, estimate)), sizes).values()))
 
-# %% ../nbs/09b_fidelity.ipynb #c7561e58
+# %% ../nbs/09b_fidelity.ipynb #11b141fc
 def stoi(
     reference: np.ndarray,  # (samples,), at least 0.4 s of sound that is not silent
     estimate: np.ndarray,   # (samples,)
@@ -102,46 +114,47 @@ def stoi(
 ) -> float:                 # about 0 to 1; NaN where there is too little sound
     "Short-time objective intelligibility, by pystoi."
     import pystoi
+    x, y = (v.astype(float) for v in _pair(reference, estimate))
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # pystoi warns of too little sound, and answers 1e-5
-        try: return float(pystoi.stoi(np.asarray(reference, float), np.asarray(estimate, float), sr, extended))
+        try: return float(pystoi.stoi(x, y, sr, extended))
         except RuntimeWarning: return np.nan
 
-# %% ../nbs/09b_fidelity.ipynb #dda9c08b
+# %% ../nbs/09b_fidelity.ipynb #455a232f
 def pesq(
     reference: np.ndarray,  # (samples,), at least 0.25 s
     estimate: np.ndarray,   # (samples,)
     sr: int,                # 8000: narrow-band; other rates are resampled to 16000: wide-band
-) -> float:                 # 1 to 4.6 (MOS-LQO); NaN where it finds no speech
-    "Perceptual evaluation of speech quality (ITU-T P.862), by the extra `pesq`."
-    import pesq as library
+) -> float:                 # 1 to 4.6 (MOS-LQO), 1 for a silent estimate; NaN where the reference holds no speech
+    "Perceptual evaluation of speech quality (ITU-T P.862), by the library `pesq` (the extra 'metrics')."
+    try: import pesq as library
+    except ModuleNotFoundError: raise InputError("pesq: is not installed; pip install pesq") from None
+    reference, estimate = _pair(reference, estimate)
+    if not estimate.any(): return 1.0  # the library has no answer, but a listener has
     if sr not in (8000, 16000): reference, estimate, sr = resample(reference, sr, 16000), resample(estimate, sr, 16000), 16000
-    try: return float(library.pesq(sr, np.asarray(reference, np.float32), np.asarray(estimate, np.float32), "nb" if sr == 8000 else "wb"))
-    except (library.PesqError, ValueError): return np.nan  # ValueError: a silent estimate
+    try: return float(library.pesq(sr, reference, estimate, "nb" if sr == 8000 else "wb"))
+    except (library.PesqError, ValueError): return np.nan
 
 # %% ../nbs/09b_fidelity.ipynb #fc78c535
 FIGURES = {"si_sdr": "SI-SDR (dB)", "snr": "SNR (dB)", "segmental_snr": "segmental SNR (dB)", "lsd": "LSD (dB) ↓", "stft": "STFT distance ↓",
            "stoi": "STOI", "estoi": "ESTOI", "pesq": "PESQ"}
 
-# %% ../nbs/09b_fidelity.ipynb #d4267c78
+# %% ../nbs/09b_fidelity.ipynb #a60e0443
 def _pieces(x, y, sr, most=20.0, each=10.0):
-    "Long sounds in pieces of 10 s, without those in which the reference is silent: STOI and PESQ were made for single sentences."
+    "Long sounds in equal pieces of about 10 s, without those in which the reference is silent: STOI and PESQ were made for single sentences."
     if len(x) <= most * sr: return [(x, y)]
-    n = round(each * sr)
-    cuts = [slice(i, i + n) for i in range(0, len(x) - n + 1, n)]
-    return [(x[c], y[c]) for c in cuts if x[c].any()] or [(x[-n:], y[-n:])]
+    n = round(len(x) / each / sr)
+    return [(a, b) for a, b in zip(np.array_split(x, n), np.array_split(y, n)) if np.abs(a).max() >= 1e-6]
 
-# %% ../nbs/09b_fidelity.ipynb #e10ee777
+# %% ../nbs/09b_fidelity.ipynb #a0fd6ba0
 def score(
     reference: np.ndarray,  # (samples,) in [-1, 1], what it should be
     estimate: np.ndarray,   # (samples,)
     sr: int,                # samples per second
 ) -> dict:                  # the figures named in `FIGURES`; PESQ only where it is installed
-    "Every figure at once; from LSD on, those of sounds over 20 s are means over pieces of 10 s."
-    x, y = check_audio(reference, sr, "reference"), check_audio(estimate, sr, "estimate")
-    if x.ndim != 1 or x.shape != y.shape: raise InputError(f"score: got shapes {x.shape} and {y.shape}; give two mono sounds of one length")
+    "Every figure at once; from LSD on, those of sounds over 20 s are means over pieces of about 10 s."
+    x, y = _pair(reference, estimate)
     if len(x) <= 512: raise InputError(f"score: {len(x)} samples are too few; give more than 512")
-    if not x.any(): raise InputError("reference: is silent; give the sound as it should be")
     figures = {"lsd": lambda x, y: log_spectral_distance(x, y), "stft": lambda x, y: stft_distance(x, y),
                "stoi": lambda x, y: stoi(x, y, sr), "estoi": lambda x, y: stoi(x, y, sr, extended=True)}
     if importlib.util.find_spec("pesq"): figures["pesq"] = lambda x, y: pesq(x, y, sr)
@@ -160,14 +173,14 @@ def score_lines(
     return "\n".join([line(["", *(FIGURES[k] for k in names)]), line(["---"] * (len(names) + 1)),
                       *(line([name, *(cell(r[k]) for k in names)]) for name, r in results.items())])
 
-# %% ../nbs/09b_fidelity.ipynb #81065abb
+# %% ../nbs/09b_fidelity.ipynb #8755a935
 def delay(
     reference: np.ndarray,  # (samples,)
     estimate: np.ndarray,   # (samples,)
     most: int = 4000,       # samples, either way
 ) -> int:                   # samples by which the estimate is late; negative: early
-    "Where the cross-correlation, upright or upside down, has its peak; 0 if one of them is silent."
+    "Where the cross-correlation, upright or upside down, has its peak; 0 if no peak reaches 0.3 of what equal sounds would."
     n = 1 << (len(reference) + len(estimate)).bit_length()
     corr, most = np.fft.irfft(np.fft.rfft(estimate, n) * np.conj(np.fft.rfft(reference, n))), min(most, n // 2 - 1)
     near = np.abs(np.r_[corr[-most:], corr[: most + 1]])
-    return int(near.argmax()) - most if near.any() else 0
+    return int(near.argmax()) - most if near.max() > 0.3 * np.sqrt(_power(reference) * _power(estimate)) else 0

@@ -257,7 +257,7 @@ def _rounds(
     real, imag, _ = ops.fori_loop(0, steps, turn, (real, imag, silence))
     return istft(real, imag, hop_length, length)
 
-# %% ../nbs/03_mel.ipynb #df588a9b
+# %% ../nbs/03_mel.ipynb #2da8f7b9
 def _guess(mag, seed):
     "Magnitudes with random phases, the same for every clip: none depends on its place in the batch."
     angle = 2 * np.pi * keras.random.uniform((1, *ops.shape(mag)[1:]), seed=seed)
@@ -272,6 +272,8 @@ def griffin_lim(
     seed: int = 0,           # of the first phases
 ):                           # (B, length)
     "A waveform whose STFT magnitude comes close to `mag`: keep the magnitude, take the phase of the round trip."
+    if len(mag.shape) != 3 or mag.shape[-1] % 2 == 0 or (mag.shape[1] - 1) * hop_length < mag.shape[-1]:
+        raise InputError(f"griffin_lim: got {tuple(mag.shape)} with hop {hop_length}; give (batch, frames, 1 + n_fft // 2), frames enough for more than n_fft // 2 samples")
     mag, least = ops.cast(mag, "float32"), (mag.shape[1] - 1) * hop_length
     length = least if length is None else length
     if not least <= length < least + hop_length:

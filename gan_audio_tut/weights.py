@@ -26,7 +26,7 @@ def shipped() -> dict:  # name -> card
     "The networks that come with the package."
     return {p.stem: json.loads(p.read_text()) for p in sorted(ASSETS.glob("*.json")) if p.with_suffix(".keras").exists()}
 
-# %% ../nbs/05c_weights.ipynb #73c00c09
+# %% ../nbs/05c_weights.ipynb #0fd44dba
 def find_model(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
 ) -> Path:
@@ -35,6 +35,7 @@ def find_model(
     if str(name) in shipped(): return ASSETS / f"{name}.keras"
     if path.is_dir():
         if (path / "generator.keras").exists(): return path / "generator.keras"
+        if not (path / "config.json").exists(): raise InputError(f"{path}: is no run; give the folder that gan-audio train --out named")
         raise InputError(f"{path}: holds no generator.keras; finish the run first (gan-audio train ... --resume)")
     if path.suffix == ".keras" and path.exists(): return path
     raise InputError(f"{name}: no such model; shipped are {', '.join(shipped()) or 'none'}; or give a run's folder or a .keras file")

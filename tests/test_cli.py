@@ -166,8 +166,23 @@ def test_score(tmp_path):
     done = call("score", a, b)
     assert done.returncode == 0 and done.stderr == "" and "7 samples late" in done.stdout and "what both have" in done.stdout
     assert "SI-SDR" in done.stdout and "| b.flac |" in done.stdout
-    said, = refused(call("score", put(tmp_path, "silent.wav", 0 * x), a))
-    assert "is silent" in said
+    for name, y, problem in (("silent.wav", 0 * x, "is silent"), ("short.wav", x[:300], "too few")):
+        said, = refused(call("score", put(tmp_path, name, y), a))
+        assert problem in said and name in said
+
+
+@pytest.mark.parametrize("verb", ["info", "score"])
+def test_standard_output_that_cannot_be_written(verb, tmp_path):
+    "A full disk is one line and a failure; a reader that has gone is no error worth a line."
+    words = {"info": ["info"], "score": ["score"] + 2 * [put(tmp_path, "a.wav", hum(2))]}[verb]
+    line = " ".join(map(str, [COMMAND, *words]))
+    plain = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    if os.path.exists("/dev/full"):
+        full = subprocess.run(f"{line} > /dev/full", shell=True, capture_output=True, text=True, timeout=300, env=plain)
+        said, = refused(full)
+        assert "standard output" in said
+    gone = subprocess.run(["bash", "-c", f"{line} | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, timeout=300, env=plain)
+    assert gone.stderr == "" and gone.returncode in (0, 141)
 
 
 def test_info_of_an_unfinished_run(tmp_path):

@@ -536,7 +536,13 @@ def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
     assert len(datasets.folder(tmp_path, limit=1)) == 1 and "full at 1" in caplog.messages[0] and len(caplog.messages) == 1
 
 
-@pytest.mark.parametrize("labels", [[0], [0, 0, 0], [[0], [1]], [0, 2], [-1, 0]], ids=str)
+@pytest.mark.parametrize("labels", [[0], [0, 0, 0], [[0], [1]], [0, 2], [-1, 0], [0.0, 1.0]], ids=str)
 def test_labels_that_do_not_fit_are_refused(labels):
     with pytest.raises(InputError, match="^mine: labels [^\n]*; [^\n]*$"):
         datasets.Clips("mine", 8000, ("a", "b"), np.zeros((2, 10), np.float32), np.array(labels))
+
+
+@pytest.mark.parametrize("shape, sr", [((10,), 8000), ((2, 10, 1), 8000), ((2, 10), 0)], ids=str)
+def test_audio_that_is_no_batch_of_clips_is_refused(shape, sr):
+    with pytest.raises(InputError, match="^mine: audio [^\n]*; [^\n]*$"):
+        datasets.Clips("mine", sr, ("a", "b"), np.zeros(shape, np.float32), np.array([0, 1]))

@@ -204,6 +204,11 @@ def test_griffin_lim_equals_librosa_from_the_same_phases():
         assert apart(mel._rounds((mag, 0 * mag, mag), 128, 8192, 12, momentum)[0], theirs) < 1e-3
 
 
+@pytest.mark.parametrize("shape", [(64, 257), (1, 64, 256), (1, 2, 257)], ids=str)
+def test_griffin_lim_refuses_what_is_no_spectrogram(shape):
+    with pytest.raises(InputError, match="^griffin_lim: [^\n]*; [^\n]*$"): mel.griffin_lim(np.ones(shape, np.float32))
+
+
 def test_sound_depends_on_the_seed_alone():
     p = np.asarray(mel.mel_picture(np.stack([tone_word(), NOISE[0] * 0.1])))
     first = np.asarray(mel.picture_to_audio(p))

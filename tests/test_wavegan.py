@@ -1,0 +1,65 @@
+"""WaveGAN: shapes, sizes, what phase shuffle may and may not change, and a resumed run to the bit."""
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gan_audio_tut import datasets, runs, training, wavegan, weights
+from gan_audio_tut.audio import InputError
+
+CLIPS = datasets.drums("train", each=4)
+SMALL = wavegan.WaveRecipe(width=2, batch_size=4, latent_dim=8)
+
+
+def test_the_papers_sizes():
+    "Tables 3 and 4 of the paper, at width 64 and 16384 samples."
+    assert wavegan.wave_generator(100, 16384, 64).output_shape == (None, 16384)
+    assert 19.0e6 < wavegan.wave_generator(100, 16384, 64).count_params() < 19.1e6
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_phase_shuffle_moves_and_mirrors(n):
+    "All examples and channels together, by -n to n, each about equally often."
+    layer, x = wavegan.PhaseShuffle(n, seed=1), np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32)
+    padded = np.pad(x, [(0, 0), (n, n), (0, 0)], mode="reflect")
+    moved = [next(k for k in range(2 * n + 1) if np.array_equal(y, padded[:, k : k + 20])) for y in (layer(x).numpy() for _ in range(60 * (2 * n + 1)))]
+    assert np.bincount(moved).min() > 30
+
+
+def test_the_critic_sees_the_last_sample_and_the_first():
+    critic, y = wavegan.wave_critic(2048, 4, shuffle=0), tf.Variable(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32))
+    with tf.GradientTape() as tape: out = critic(y)
+    g = tape.gradient(out, y).numpy()[0]
+    assert g[0] != 0 and g[-1] != 0 and np.isfinite(g).all()
+
+
+def test_resume_draws_on(tmp_path):
+    "The shuffle's seed is in the checkpoint: a resumed run is the same run."
+    whole = wavegan.wave_gan(CLIPS, SMALL)
+    wanted = training.fit(whole, steps=11, progress=False)
+    first = wavegan.wave_gan(CLIPS, SMALL)
+    training.fit(first, steps=6, progress=False)
+    runs.save_checkpoint(tmp_path / "0000006.npz", first)
+    second = wavegan.wave_gan(CLIPS, SMALL)
+    runs.load_checkpoint(tmp_path / "0000006.npz", second)
+    assert training.fit(second, steps=11, progress=False) == wanted[6:]
+    assert all(np.array_equal(a, b) for a, b in zip(whole.variables, second.variables))
+
+
+def test_saved_and_loaded_by_name(tmp_path):
+    for name, net in (("g", wavegan.wave_generator(8, 1024, 2)), ("d", wavegan.wave_critic(1024, 2))):
+        runs.save_model(tmp_path / f"{name}.keras", net)
+        again = weights.load_model(tmp_path / f"{name}.keras")
+        assert all(np.array_equal(a, b) for a, b in zip(net.weights, again.weights))
+    assert any(isinstance(l, wavegan.PhaseShuffle) and l.n == 2 for l in again.layers)
+
+
+def test_unfit_clips_are_refused():
+    with pytest.raises(InputError, match="^[^\n]*: clips of 8000 samples; give a multiple of 1024, such as 7168$"):
+        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), np.zeros((4, 8000), np.float32), np.zeros(4, np.int32)))
+
+
+def test_speaking_is_reproducible_in_any_batch():
+    net = wavegan.wave_generator(8, 1024, 2)
+    assert np.allclose(wavegan.speak_waves(net, 10, seed=3), wavegan.speak_waves(net, 10, seed=3, batch=4), atol=1e-6)
+    assert not np.array_equal(wavegan.speak_waves(net, 4, seed=3), wavegan.speak_waves(net, 4, seed=4))
