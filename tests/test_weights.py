@@ -92,6 +92,8 @@ def test_find_model(shelf, model, tmp_path):
     assert "shipped are toy" in refused(weights.find_model, "voice")
     run = tmp_path / "run"
     run.mkdir()
+    assert "is no run" in refused(weights.find_model, run)
+    (run / "config.json").write_text("{}")
     assert "finish the run first" in refused(weights.find_model, run)
     runs.save_model(run / "generator.keras", model)
     assert weights.find_model(run) == weights.find_model(str(run)) == weights.find_model(run / "generator.keras")
