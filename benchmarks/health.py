@@ -14,13 +14,13 @@ def main():
     clips = datasets.drums(each=200)
     config = specgan.mel_settings(clips)
     chosen = metrics.balanced(clips.labels, 32)
-    real, labels = specgan.pictures_of(clips, config)[chosen], clips.labels[chosen]
+    real, labels = specgan.pictures_of(clips.audio, config)[chosen], clips.labels[chosen]
     results = {}
     for name in ("specgan", "textbook"):
         state, rows, results[name] = specgan.picture_gan(clips, specgan.RECIPES[name], config), [], {}
         for step in POINTS:
             rows += training.fit(state, step, progress=False)
-            fake = specgan.speak_pictures(state.ema, labels, seed=1)
+            fake = specgan.from_noise(state.ema, labels, seed=1)
             signs = health.vital_signs(rows, fake, real, labels)
             found = [f.name for f in health.findings(signs)]
             results[name][step] = {"found": found} | {k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)}

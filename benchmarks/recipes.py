@@ -43,7 +43,7 @@ def settings(learned): return specgan.mel_settings(datasets.fsdd(learned))
 
 def main(plan):
     recipes, seeds, points, learned, judged = PLANS[plan]
-    hear = lambda net, labels, seed: specgan.hear_pictures(specgan.speak_pictures(net, labels, seed), settings(learned))
+    hear = lambda net, labels, seed: specgan.to_sound(specgan.from_noise(net, labels, seed), settings(learned))
     build = lambda recipe: lambda clips, seed: specgan.picture_gan(clips, recipe, settings(learned), seed)
     contest(plan, [(name, s, build(r), hear) for s in range(seeds) for name, r in recipes.items()], points, learned, judged)
 

@@ -47,14 +47,14 @@ def _loader_options(args):
     if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
-# %% ../nbs/18_cli.ipynb #524e6f3d
+# %% ../nbs/18_cli.ipynb #54b75246
 def _checkup(state, clips, mel, rows, most=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import health, specgan
     if len(rows) < 100: return print("too early for a check-up: fewer than 100 steps say nothing")
     some = clips.take(slice(None, None, -(-len(clips) // most)))
-    fake = specgan.speak_pictures(state.ema, some.labels)
-    health.report(health.diagnose(rows, fake, specgan.pictures_of(some, mel), some.labels))
+    made = specgan.from_noise(state.ema, some.labels)
+    health.report(health.diagnose(rows, specgan.pictures_of(made, mel), specgan.pictures_of(some.audio, mel), some.labels))
 
 # %% ../nbs/18_cli.ipynb #13742bcd
 def _lines(every=30.0):

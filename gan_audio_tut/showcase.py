@@ -35,11 +35,11 @@ def train_drums(
     state = specgan.picture_gan(clips, config=config)
     return state, training.fit(state, seconds=60 * minutes, progress=progress), clips, config
 
-# %% ../nbs/17a_showcase.ipynb #e57b7245
+# %% ../nbs/17a_showcase.ipynb #b7f279d6
 def hit_drums(state, clips, config, takes=2, seed=0):
     "Sounds of the averaged generator, `takes` of each drum, as (names, waveforms)."
     labels = np.repeat(np.arange(len(clips.classes)), takes)
-    heard = specgan.hear_pictures(specgan.speak_pictures(state.ema, labels, seed), config)
+    heard = specgan.to_sound(specgan.from_noise(state.ema, labels, seed), config)
     return [f"{clips.classes[k]} {i % takes + 1}" for i, k in enumerate(labels)], heard
 
 # %% ../nbs/17a_showcase.ipynb #9bfc3654

@@ -61,7 +61,7 @@ def join(
         out += [y * ramp(rise, len(y)) * ramp(fade, len(y))[::-1], space]
     return np.concatenate(out)
 
-# %% ../nbs/17_speak.ipynb #430efbc6
+# %% ../nbs/17_speak.ipynb #ae861b19
 def generate(
     text: str,           # e.g. "2026", or a class name
     seed: int = 0,       # another seed, another take
@@ -70,6 +70,6 @@ def generate(
     "Speak: the same text, seed and model give the same samples."
     labels = words_of(str(text), classes_of(model))
     generator, config = _voice(str(model), find_model(model).stat().st_mtime_ns)
-    from gan_audio_tut.specgan import hear_pictures, speak_pictures
-    words = hear_pictures(speak_pictures(generator, labels, seed), config)[:, : -config.hop_length]  # a faint tick in the last frame would keep the silence before it from `trim`
+    from gan_audio_tut.specgan import from_noise, to_sound
+    words = to_sound(from_noise(generator, labels, seed), config)[:, : -config.hop_length]  # a faint tick in the last frame would keep the silence before it from `trim`
     return join(list(words), config.sr), config.sr

@@ -25,11 +25,11 @@ def learn(optimizer, tape, loss, weights):
     optimizer.apply(grads, weights)
     return tf.linalg.global_norm(grads)
 
-# %% ../nbs/05_training.ipynb #5ffe3216
+# %% ../nbs/05_training.ipynb #726eb960
 def seed_pair(
     seed: int,        # of the run
     step,             # of the run
-    stream: int = 0,  # 0 to 15: independent draws within one step; 13 to 15 are the library's own
+    stream: int = 0,  # 0 to 15: independent draws within one step; 11 to 15 are the library's own
 ):                    # (2,) int64
     "The seed of one stateless draw: no two steps or streams of a run share it."
     if not 0 <= stream < 16: raise ValueError(f"stream {stream}: give 0 to 15, or it would meet another step's draws")
@@ -59,7 +59,7 @@ def shuffled(
     orders = tf.cond(skip + batch_size <= n, lambda: order(0), several)  # most batches lie within one epoch
     return tf.cast(tf.gather(orders, skip + tf.range(batch_size, dtype=tf.int64)), tf.int64)
 
-# %% ../nbs/05_training.ipynb #609fa425
+# %% ../nbs/05_training.ipynb #b83783d0
 PENALTIES = {  # name -> (where D's slope is taken, what is asked of it)
     "r1": ("real", losses.zero_centred),
     "r2": ("fake", losses.zero_centred),
@@ -77,7 +77,8 @@ class Job:
     adversarial: losses.Adversarial = losses.non_saturating
     terms: dict = field(default_factory=dict)    # name -> f(given, real, fake, feats_real, feats_fake)
     weights: dict = field(default_factory=dict)  # of the terms, "r1", "r2", "gp", and "adversarial" (1): both networks' game
-    view: Callable = lambda x: x                 # what D reads of a sound: itself, or its log spectrograms
+    augment: Callable = lambda x, seed: x        # a random change of every sound that D judges, real or fake
+    view: Callable = lambda x: x                 # what D then reads of it: itself, or its log spectrograms
     condition: Callable = lambda given: ()       # the parts of `given` that D sees beside it, as a tuple
     critic_steps: int = 1                        # D steps for each G step
 
@@ -183,7 +184,7 @@ class State:
         parts = self.job.generator, self.job.discriminator, self.ema, self.g_optimizer, self.d_optimizer
         return [self.step, *(v for p in parts for v in p.variables)]
 
-# %% ../nbs/05_training.ipynb #4b75f5d3
+# %% ../nbs/05_training.ipynb #0b19f493
 def train_step(
     state: State,
     given: tuple,                 # what the generator is called on
@@ -192,9 +193,10 @@ def train_step(
 ) -> dict:                        # named scalars
     "One step of any job: D learns to tell, then G learns from D."
     job = state.job
+    seen = lambda x, stream: as_list(job.view(job.augment(x, seed_pair(state.seed, state.step, stream))))
     with tf.GradientTape() as g_tape:
         fake = call(job.generator, given)  # once, for both turns
-        seen_real, seen_fake = as_list(job.view(real)), as_list(job.view(fake))
+        seen_real, seen_fake = seen(real, 11), seen(fake, 12)
     with tf.GradientTape() as d_tape:
         terms, watched = d_terms(state, given, seen_real, seen_fake)
         d_loss = total(job, terms)

@@ -72,9 +72,9 @@ def test_every_recipe_takes_steps(clips, change):
 def test_quick_learning_goes_the_right_way(clips):
     "After some steps the mean generated picture is nearer to the mean real one than at the start."
     state = specgan.picture_gan(clips, replace(TINY, width=8, batch_size=32))
-    real = specgan.pictures_of(clips, specgan.mel_settings(clips)).mean(0)
+    real = specgan.pictures_of(clips.audio, specgan.mel_settings(clips)).mean(0)
     labels = np.arange(64) % 8
-    far = lambda: np.abs(specgan.speak_pictures(state.ema, labels).mean(0) - real).mean()
+    far = lambda: np.abs(specgan.from_noise(state.ema, labels).mean(0) - real).mean()
     before = far()
     training.fit(state, steps=60, progress=False)
     assert far() < 0.8 * before
@@ -84,7 +84,7 @@ def test_settings_follow_the_data(clips):
     quiet = clips.take(slice(None))
     quiet.audio[:] *= 1  # a copy, the fixture stays
     config = specgan.mel_settings(clips)
-    pictures = specgan.pictures_of(clips, config)
+    pictures = specgan.pictures_of(clips.audio, config)
     assert config.sr == 16000 and pictures.min() == -1 and 0.999 < pictures.max() <= 1
 
 
@@ -101,7 +101,7 @@ def test_saved_model_speaks_the_same(tmp_path):
     g = specgan.picture_generator(8, 3, width=4, norm="pixel")
     runs.save_model(tmp_path / "g.keras", g)
     loaded = weights.load_model(tmp_path / "g.keras")
-    assert np.array_equal(specgan.speak_pictures(g, [0, 1, 2]), specgan.speak_pictures(loaded, [0, 1, 2]))
+    assert np.array_equal(specgan.from_noise(g, [0, 1, 2]), specgan.from_noise(loaded, [0, 1, 2]))
 
 
 def test_shipped_voice_is_heard():
@@ -109,7 +109,7 @@ def test_shipped_voice_is_heard():
     from gan_audio_tut import metrics
     voice, ear = weights.load_model("voice-8k"), weights.load_model("recogniser-8k")
     labels = np.repeat(np.arange(10), 20)
-    heard = metrics.hear(ear, specgan.hear_pictures(specgan.speak_pictures(voice, labels, seed=11), mel.MelConfig(**weights.card_of("voice-8k")["mel"])))
+    heard = metrics.hear(ear, specgan.to_sound(specgan.from_noise(voice, labels, seed=11), mel.MelConfig(**weights.card_of("voice-8k")["mel"])))
     assert np.mean(heard["label"].argmax(1) == labels) > 0.93
     assert (np.bincount(heard["voice"].argmax(1), minlength=5) / 200 > 0.05).sum() >= 4
 
@@ -145,11 +145,11 @@ def test_what_does_not_fit_is_refused(clips):
     with pytest.raises(ValueError, match="finite"): specgan.picture_gan(replace(clips, audio=clips.audio * np.nan), TINY)
     g = specgan.picture_generator(8, 3, width=4)
     for labels in ([-1], [3], [], 2):
-        with pytest.raises(ValueError, match="from 0 to 2"): specgan.speak_pictures(g, labels)
+        with pytest.raises(ValueError, match="from 0 to 2"): specgan.from_noise(g, labels)
 
 
 def test_sounds_begin_and_end_at_zero():
     loud = np.zeros((2, 64, 64), np.float32)
-    y = specgan.hear_pictures(loud, mel.MelConfig())
+    y = specgan.to_sound(loud, mel.MelConfig())
     assert np.abs(y).max() > 0.01 and not y[:, [0, -1]].any()
     assert np.abs(y[:, :4]).max() < 0.6 * np.abs(y[:, 8:200]).max() and np.abs(y[:, -8:]).max() < 0.2 * np.abs(y).max()

@@ -46,7 +46,7 @@ def thinned(rows, n=40):
 def ship_voice(name, net, facts, judge, mel, unheard):
     "Judge a generator and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
     labels = np.repeat(np.arange(10), 100)
-    found = judge(specgan.hear_pictures(specgan.speak_pictures(net, labels, seed=2026), mel), labels)
+    found = judge(specgan.to_sound(specgan.from_noise(net, labels, seed=2026), mel), labels)
     fresh = {k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"}  # the voice has learned from these too
     scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, name: found}
     print(metrics.score_table(scores), found["voices"])
