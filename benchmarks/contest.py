@@ -79,7 +79,7 @@ def frame(judge, judged):
 
 def contest(plan, rows, points, learned, judged):
     "Every row is (name, seed, build, hear): build(clips, seed) -> State, hear(net, labels, seed) -> waveforms."
-    clips = datasets.fsdd(learned)
+    clips = datasets.fsdd(learned) if isinstance(learned, str) else learned
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd(judged))
     real, done = frame(judge, judged), []
     for seed in sorted({row[1] for row in rows}):  # seed by seed, so that a stopped benchmark leaves whole comparisons

@@ -30,8 +30,8 @@ def _tensorflow():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tf
 
-# %% ../nbs/18_cli.ipynb #cc20f87c
-RECIPES = ("specgan", "textbook")  # names in `specgan.RECIPES`; listed here so that --help needs no TensorFlow
+# %% ../nbs/18_cli.ipynb #912919dc
+RECIPES = ("specgan", "textbook", "wavegan", "spectral")  # names in `backbone.RECIPES`; listed here so that --help needs no TensorFlow
 
 # %% ../nbs/18_cli.ipynb #c0ccebe1
 def _new_folder(path):
@@ -89,7 +89,7 @@ def _digest(clips):
     "What the clips are, whatever the path to them is called."
     return hashlib.sha256(clips.audio.tobytes() + clips.labels.tobytes()).hexdigest()[:16]
 
-# %% ../nbs/18_cli.ipynb #43ba21cf
+# %% ../nbs/18_cli.ipynb #b392a0a5
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
@@ -98,15 +98,15 @@ def train(args):
     _outside(args.out, args.data)
     clips = datasets.open_data(args.data, **_loader_options(args))
     config = {"data": clips.name, "digest": _digest(clips), "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
-              "classes": list(clips.classes), "recipe": args.recipe, "seed": args.seed}
+              "recipe": args.recipe, "seed": args.seed}
     _tensorflow()
-    from gan_audio_tut import specgan, training
-    recipe = specgan.RECIPES[args.recipe]
-    mel = specgan.mel_settings(clips)
-    config |= {"mel": vars(mel), "settings": vars(recipe)}
+    from gan_audio_tut import backbone, specgan, training
+    recipe, mel = backbone.RECIPES[args.recipe], specgan.mel_settings(clips)
+    classes = clips.classes if recipe.conditional else ("sound",)
+    config |= {"classes": list(classes), "mel": vars(mel), "settings": vars(recipe)}
     run = runs.open_run(args.out, config, args.resume)
-    state = specgan.picture_gan(clips, recipe, mel, args.seed)
-    sample = lambda folder, step: specgan.save_samples(folder, step, state.ema, clips.classes, mel)
+    state = backbone.build(args.recipe, clips, mel, args.seed)
+    sample = lambda folder, step: specgan.save_samples(folder, step, state.ema, classes, mel)
     recorder = runs.Recorder(run, state, sample, args.checkpoint_every, args.sample_every)
     if args.resume: print(f"resumed at step {int(state.step)}", flush=True)
     seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0)
@@ -118,7 +118,7 @@ def train(args):
     except KeyboardInterrupt: return _stopped(recorder, state)
     recorder.finish(state)
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
-    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(clips.classes[0])} --out out.wav")
+    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(classes[0])} --out out.wav")
 
 # %% ../nbs/18_cli.ipynb #a65cd5a7
 def generate(args):

@@ -121,11 +121,6 @@ def test_real_recordings(real_data):
     assert np.isfinite(training.fit(state, steps=1, progress=False)[0]["g_loss"])
 
 
-def test_the_command_lists_every_recipe():
-    from gan_audio_tut import cli
-    assert cli.RECIPES == tuple(specgan.RECIPES)
-
-
 def test_clips_that_make_no_picture_are_refused(clips):
     short = replace(clips, audio=clips.audio[:, :8000])
     with pytest.raises(ValueError, match="multiple of 2048 samples"): specgan.picture_gan(short, TINY)
