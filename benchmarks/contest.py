@@ -12,6 +12,7 @@ import numpy as np
 from common import write
 
 from gan_audio_tut import datasets, metrics, runs, training, weights
+from gan_audio_tut.backbone import pulse_share
 
 TURN = 60  # CPU seconds
 WATCHED = ("d_loss", "g_loss", "real_logit", "fake_logit", "told_apart")
@@ -52,7 +53,8 @@ class Contender:
     def scores(self, judge, point):
         "Figures at a point; an unconditional run is asked for nothing, so nothing can be right."
         net, labels = weights.load_model(self.at(point)), np.repeat(np.arange(10), 100)
-        found = judge(self.hear(net, labels, self.seed), labels)
+        y = self.hear(net, labels, self.seed)
+        found = judge(y, labels) | {"pulses": pulse_share(y, 8000)}
         if len(net.inputs) == 1: found.pop("accuracy"), found.pop("diversity")
         return rounded(found)
 
@@ -67,12 +69,14 @@ def train(contenders):
         print(" ".join(f"{c.name}:{c.seed}={c.log['cpu_s']:.0f}" for c in contenders), flush=True)
 
 
-def frame(judge, judged):
+def frame(judge, clips, judged):
     "Rows of real clips, to read the others by."
-    real = {f"real {judged} (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train)}
+    part, unheard = datasets.fsdd(judged), datasets.fsdd("valid")  # the listener has not learned the latter
+    pulses = {"pulses": pulse_share(part.audio, part.sr)}
+    real = {f"real {judged} (itself)": judge.relative([judge.ceiling]) | pulses,
+            "real train": judge.relative(judge.real_train) | {"pulses": pulse_share(clips.audio, clips.sr)}}
     if judged == "test":
-        unheard = datasets.fsdd("valid")  # real clips that the listener has not learned
-        real["real, unheard"] = judge(unheard.audio, unheard.labels)
+        real["real, unheard"] = judge(unheard.audio, unheard.labels) | {"pulses": pulse_share(unheard.audio, unheard.sr)}
         del real["real, unheard"]["nearest"]  # the generators learn from these too
     return {k: rounded(v) for k, v in real.items()}
 
@@ -81,7 +85,7 @@ def contest(plan, rows, points, learned, judged):
     "Every row is (name, seed, build, hear): build(clips, seed) -> State, hear(net, labels, seed) -> waveforms."
     clips = datasets.fsdd(learned) if isinstance(learned, str) else learned
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd(judged))
-    real, done = frame(judge, judged), []
+    real, done = frame(judge, clips, judged), []
     for seed in sorted({row[1] for row in rows}):  # seed by seed, so that a stopped benchmark leaves whole comparisons
         contenders = [Contender(plan, name, s, build(clips, s), hear, points) for name, s, build, hear in rows if s == seed]
         train(contenders)

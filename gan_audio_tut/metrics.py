@@ -241,9 +241,9 @@ class Judge:
         audio, labels = _judged(audio, labels, self.recogniser.input_shape[1])
         return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
 
-# %% ../nbs/07_metrics.ipynb #7159b349
+# %% ../nbs/07_metrics.ipynb #d7f36aa2
 COLUMNS = {"accuracy": "right", "inception": "inception / real", "frechet": "Fréchet × real", "kernel": "kernel",
-           "diversity": "diversity / real", "nearest": "nearest / real", "voices": "voices, least share"}
+           "diversity": "diversity / real", "nearest": "nearest / real", "voices": "voices, least share", "pulses": "pulses"}
 
 # %% ../nbs/07_metrics.ipynb #19fd939a
 def score_table(

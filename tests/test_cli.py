@@ -195,6 +195,19 @@ def test_info_of_an_unfinished_run(tmp_path):
     assert "finish the run first" in said
 
 
+@pytest.mark.parametrize("recipe, label", [("spectral", "kick"), ("wavegan", "sound")])
+def test_recipes_that_make_samples(recipe, label, tmp_path):
+    "Trained, sampled, resumed and heard like the picture GAN; one without labels has a single thing to say."
+    run, data = tmp_path / "run", tones(tmp_path / "data", ("kick", "snare"))
+    assert call("train", data, "--recipe", recipe, "--steps", 5, "--sample-every", 5, "--out", run).returncode == 0
+    done = call("train", data, "--recipe", recipe, "--steps", 6, "--out", run, "--resume")
+    assert done.returncode == 0 and done.stderr == "" and "resumed at step 5" in done.stdout and f"--label={label}" in done.stdout
+    y, sr = sf.read(run / "samples" / "step-0000005.wav")
+    assert sr == 8000 and len(y) == 4 * json.loads((run / "config.json").read_text())["samples"]
+    assert call("generate", "--model", run, "--label", label, "--out", tmp_path / "a.wav").returncode == 0
+    assert "can" in refused(call("generate", "--model", run, "--label", "flute", "--out", tmp_path / "b.wav"))[-1]
+
+
 def test_resume_refusals(tmp_path):
     run = tmp_path / "run"
     assert call("train", "drums", "--out", run, "--steps", 1, "--resume").returncode == 0  # an empty run starts
