@@ -54,9 +54,9 @@ INGREDIENTS = {
     "no average": spectral(ema=0.0),
     "no labels": spectral(conditional=False),
     "relativistic, R1 and R2": spectral(loss="relativistic", r2=1.0),
-    "short-window D too": spectral(fine=64),
-    "sounds moved for D": spectral(shift=0.03, gain_db=3.0),
+    "no short-window D": spectral(fine=0),
     "batch of 64": spectral(batch_size=64),
+    "sounds moved for D": spectral(shift=0.03, gain_db=3.0),
 }
 MOVED = {"as they are": spectral(), "moved for D": spectral(shift=0.05, gain_db=6.0)}
 PLANS = {  # name -> (what is built, seeds, points in CPU seconds where they are judged, learned from, judged on)

@@ -136,14 +136,14 @@ def moved(
     y = tf.gather(tf.pad(y, [(0, 0), (shift, shift)]), at + tf.range(y.shape[1]), batch_dims=1)
     return y * 10 ** ((2 * u[:, 1:] - 1) * gain_db / 20)
 
-# %% ../nbs/09a_backbone.ipynb #cf86e2fa
+# %% ../nbs/09a_backbone.ipynb #1361959c
 @dataclass(frozen=True)
 class SpectralRecipe(Recipe):
     "A way to train the waveform GAN: the picture GAN's settings, and these."
     batch_size: int = 32
     dim: int = 128           # numbers a frame in the frame blocks
     blocks: int = 2
-    fine: int = 0            # width of the second discriminator; 0 leaves it out
+    fine: int = 64           # width of the short-window discriminator; 0 leaves it out
     shift: float = 0.0       # seconds, what a sound is moved by at most before it is judged
     gain_db: float = 0.0     # dB, what it is made louder or softer by at most
 
