@@ -331,6 +331,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.pictures_of': ('specgan.html#pictures_of', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.projection': ('specgan.html#projection', 'gan_audio_tut/specgan.py'),
+                                       'gan_audio_tut.specgan.run_of': ('specgan.html#run_of', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.save_samples': ('specgan.html#save_samples', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.to_sound': ('specgan.html#to_sound', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.with_label': ('specgan.html#with_label', 'gan_audio_tut/specgan.py')},

@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'SpectralHead', 'frame_block', 'spectral_generator', 'pulse_share', 'log_spectrogram',
            'frame_discriminator', 'together', 'moved', 'SpectralRecipe', 'views_of', 'spectral_gan', 'build']
 
-# %% ../nbs/09a_backbone.ipynb #a29b0d6c
+# %% ../nbs/09a_backbone.ipynb #cf43f7e4
 from dataclasses import dataclass
 
 import keras
@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from . import losses, specgan
+from . import specgan
 from .datasets import Clips
 from .mel import MelConfig, istft, magnitude, mel_picture, stft
-from .specgan import Recipe, batches, config_for, grown, normalised, picture_discriminator, projection, with_label
-from .training import Job, State
+from .specgan import Recipe, batches, config_for, grown, normalised, picture_discriminator, projection, run_of, with_label
+from .training import State
 from .wavegan import WaveRecipe, wave_gan
 
 # %% ../nbs/09a_backbone.ipynb #a4d18fe0
@@ -155,7 +155,7 @@ def views_of(config, recipe):
         return seen + [log_spectrogram(y, config.n_fft // 8, config.hop_length // 4)] if recipe.fine else seen
     return view
 
-# %% ../nbs/09a_backbone.ipynb #1b07e55a
+# %% ../nbs/09a_backbone.ipynb #9e36a10b
 def spectral_gan(
     clips: Clips,
     recipe: SpectralRecipe = SpectralRecipe(),
@@ -170,12 +170,8 @@ def spectral_gan(
     generator = spectral_generator(recipe.latent_dim, classes, frames, recipe.width, recipe.dim, recipe.blocks, recipe.g_norm, config.n_fft, config.hop_length, head)
     judges = [picture_discriminator(classes, frames, config.n_mels, recipe.width, recipe.d_norm)]
     if recipe.fine: judges.append(frame_discriminator(classes, 4 * frames, config.n_fft // 16, recipe.fine))
-    job = Job(generator, together(judges, classes), batches(clips.audio, clips.labels, recipe), getattr(losses, recipe.loss),
-              weights={k: v for k, v in (("r1", recipe.r1), ("r2", recipe.r2)) if v}, view=views_of(config, recipe),
-              augment=lambda y, seed: moved(y, seed, round(recipe.shift * clips.sr), recipe.gain_db) if recipe.shift or recipe.gain_db else y,
-              condition=(lambda given: given[1:]) if recipe.conditional else (lambda given: ()))
-    adam = lambda rate: keras.optimizers.Adam(rate, recipe.beta_1, recipe.beta_2)
-    return State(job, adam(recipe.g_rate), adam(recipe.d_rate), recipe.ema, seed)
+    change = lambda y, seed: moved(y, seed, round(recipe.shift * clips.sr), recipe.gain_db) if recipe.shift or recipe.gain_db else y
+    return run_of(recipe, generator, together(judges, classes), batches(clips.audio, clips.labels, recipe), seed, view=views_of(config, recipe), augment=change)
 
 # %% ../nbs/09a_backbone.ipynb #d31955d7
 RECIPES = specgan.RECIPES | {"wavegan": WaveRecipe(), "spectral": SpectralRecipe()}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pictures_of', 'normalised', 'with_label', 'grown',
-           'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'config_for', 'picture_gan',
-           'save_samples']
+           'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'config_for', 'run_of',
+           'picture_gan', 'save_samples']
 
 # %% ../nbs/08_specgan.ipynb #2db841cc
 from dataclasses import dataclass
@@ -179,7 +179,15 @@ def config_for(clips, config=None):
     if frames % 16: raise InputError(f"{clips.name}: {frames} frames are no multiple of 16; cut the clips to a multiple of {16 * config.hop_length} samples")
     return config
 
-# %% ../nbs/08_specgan.ipynb #600dff66
+# %% ../nbs/08_specgan.ipynb #f7a653d1
+def run_of(recipe, generator, discriminator, batch, seed, **more):
+    "A run of two networks with the recipe's losses, rates and average; `more` goes to the `Job`."
+    job = Job(generator, discriminator, batch, getattr(losses, recipe.loss), weights={k: v for k, v in (("r1", recipe.r1), ("r2", recipe.r2)) if v},
+              condition=(lambda given: given[1:]) if recipe.conditional else (lambda given: ()), **more)
+    adam = lambda rate: keras.optimizers.Adam(rate, recipe.beta_1, recipe.beta_2)
+    return State(job, adam(recipe.g_rate), adam(recipe.d_rate), recipe.ema, seed)
+
+# %% ../nbs/08_specgan.ipynb #0091f4be
 def picture_gan(
     clips: Clips,
     recipe: Recipe = Recipe(),
@@ -193,11 +201,7 @@ def picture_gan(
     shape = dict(classes=len(clips.classes) if recipe.conditional else 0, frames=pictures.shape[1], n_mels=pictures.shape[2], width=recipe.width)
     generator = picture_generator(recipe.latent_dim, norm=recipe.g_norm, **shape)
     discriminator = picture_discriminator(norm=recipe.d_norm, **shape)
-    job = Job(generator, discriminator, batches(pictures, clips.labels, recipe), getattr(losses, recipe.loss),
-              weights={k: v for k, v in (("r1", recipe.r1), ("r2", recipe.r2)) if v},
-              condition=(lambda given: given[1:]) if recipe.conditional else (lambda given: ()))
-    adam = lambda rate: keras.optimizers.Adam(rate, recipe.beta_1, recipe.beta_2)
-    return State(job, adam(recipe.g_rate), adam(recipe.d_rate), recipe.ema, seed)
+    return run_of(recipe, generator, discriminator, batches(pictures, clips.labels, recipe), seed)
 
 # %% ../nbs/08_specgan.ipynb #616ef35f
 def save_samples(

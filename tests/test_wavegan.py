@@ -64,3 +64,14 @@ def test_from_noise_is_reproducible_in_any_batch():
     net = wavegan.wave_generator(8, 1024, 2)
     assert np.allclose(from_noise(net, np.zeros(10), seed=3), from_noise(net, np.zeros(10), seed=3, batch=4), atol=1e-6)
     assert not np.array_equal(from_noise(net, np.zeros(4), seed=3), from_noise(net, np.zeros(4), seed=4))
+
+
+@pytest.mark.parametrize("audio, problem", [(np.zeros((0, 8192)), "0 clips"), (np.full((4, 8192), np.nan), "finite"), (np.zeros((4, 0)), "multiple of 1024")], ids=["none", "nan", "empty"])
+def test_no_or_bad_sound_is_refused(audio, problem):
+    with pytest.raises(InputError, match=f"^mine: [^\n]*{problem}"):
+        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), audio.astype(np.float32), np.zeros(len(audio), np.int32)))
+
+
+def test_a_shuffle_wider_than_the_frames_is_refused():
+    with pytest.raises(InputError, match="^shuffle 8: [^\n]*; give less$"):
+        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), np.ones((4, 2048), np.float32), np.zeros(4, np.int32)), wavegan.WaveRecipe(shuffle=8))
