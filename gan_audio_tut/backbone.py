@@ -74,13 +74,13 @@ def spectral_generator(
     x = ops.pad(layers.RMSNormalization(axis=-1)(x), [(0, 0), (0, 1), (0, 0)], "symmetric")  # (B, 65, 128)
     return keras.Model([z, label] if classes else z, head(n_fft, hop_length)(x), name="spectral_generator")
 
-# %% ../nbs/09a_backbone.ipynb #565308e2
+# %% ../nbs/09a_backbone.ipynb #9fb6b977
 def pulse_share(
     y: np.ndarray,  # (N, samples)
     sr: int,        # samples per second
     band: tuple = (1500, 3500), pace: tuple = (80, 300), moves: tuple = (40, 1000),  # Hz
 ) -> float:
-    "The power of the band's envelope at the pace of a voice, as a share of all that `moves`, faster than syllables do; the mean over clips."
+    "Of the power with which the band's envelope moves faster than syllables (`moves`), the share at the pace of a voice; the mean over clips."
     n = y.shape[1]
     f, spectrum = np.fft.rfftfreq(n, 1 / sr), np.fft.rfft(y)
     one_sided = np.zeros((len(y), n), complex)

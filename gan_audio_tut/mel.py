@@ -160,7 +160,7 @@ class MelConfig:
     @property
     def log_range(self): return math.log(self.floor), math.log(self.ceiling)
 
-# %% ../nbs/03_mel.ipynb #63c01079
+# %% ../nbs/03_mel.ipynb #a43bbbe8
 def compiled(
     f,  # f(tensors, *settings): one tensor or a tuple of them; the settings hashable
 ):
@@ -177,7 +177,8 @@ def compiled(
         (_, tensors), *settings = bound.arguments.items()
         symbolic = any(isinstance(t, keras.KerasTensor) for t in keras.tree.flatten(tensors))
         if symbolic or not tf.executing_eagerly(): return f(*args, **named)
-        return graph(*settings)(keras.tree.map_structure(lambda t: ops.cast(t, "float32"), tensors))
+        whole = lambda t: ops.cast(tf.convert_to_tensor(t), "float32")  # not a variable: a graph for all shapes keeps its first one's
+        return graph(*settings)(keras.tree.map_structure(whole, tensors))
     return call
 
 # %% ../nbs/03_mel.ipynb #0a2456c0

@@ -285,3 +285,8 @@ def test_real_digits_come_back(real_data):
     p = np.asarray(mel.mel_picture(clips))
     again = np.asarray(mel.mel_picture(mel.picture_to_audio(p)))
     assert np.abs(again - p).mean() * 34.8 < 0.5  # dB; the two-stage way stays at 0.7
+
+
+def test_gradient_by_variables_of_any_batch():
+    "A variable's handle once kept the shape of the first: after a graph for all shapes is there, no batch may meet another's."
+    for batch in (2, 4, 1, 5, 3): assert gradient(mel.mel_spectrogram, np.resize(NOISE, (batch, 8192))).shape == (batch, 8192)
