@@ -319,6 +319,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'gan_audio_tut.specgan.Recipe.__post_init__': ( 'specgan.html#recipe.__post_init__',
                                                                                        'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.batches': ('specgan.html#batches', 'gan_audio_tut/specgan.py'),
+                                       'gan_audio_tut.specgan.check_clips': ('specgan.html#check_clips', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.config_for': ('specgan.html#config_for', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.from_noise': ('specgan.html#from_noise', 'gan_audio_tut/specgan.py'),
                                        'gan_audio_tut.specgan.grown': ('specgan.html#grown', 'gan_audio_tut/specgan.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pictures_of', 'normalised', 'with_label', 'grown',
-           'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'config_for', 'run_of',
-           'picture_gan', 'save_samples']
+           'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'check_clips', 'config_for',
+           'run_of', 'picture_gan', 'save_samples']
 
 # %% ../nbs/08_specgan.ipynb #2db841cc
 from dataclasses import dataclass
@@ -168,10 +168,15 @@ def batches(examples, labels, recipe):
         return ((z, label) if recipe.conditional else (z,)), tf.gather(examples, i)
     return batch
 
-# %% ../nbs/08_specgan.ipynb #028490df
+# %% ../nbs/08_specgan.ipynb #7af4935f
+def check_clips(clips):
+    "Something to learn from, and no NaN in it."
+    if not len(clips) or not np.isfinite(clips.audio).all(): raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
+
+# %% ../nbs/08_specgan.ipynb #f2dc96f2
 def config_for(clips, config=None):
     "The given mel settings or the data's own, once both are known to suit the networks."
-    if not len(clips) or not np.isfinite(clips.audio).all(): raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
+    check_clips(clips)
     config = config or mel_settings(clips)
     if config.sr != clips.sr: raise InputError(f"{clips.name}: has {clips.sr} Hz, the mel settings {config.sr}; give both the same")
     if config.n_mels % 16: raise InputError(f"{clips.name}: {config.n_mels} mel bands are no multiple of 16")

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['wave_generator', 'PhaseShuffle', 'wave_critic', 'WaveRecipe', 'wave_gan']
 
-# %% ../nbs/09_wavegan.ipynb #a69b6894
+# %% ../nbs/09_wavegan.ipynb #a071e02d
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from . import losses
 from .audio import InputError
 from .datasets import Clips
-from .specgan import batches
+from .specgan import batches, check_clips
 from .training import Job, State
 
 # %% ../nbs/09_wavegan.ipynb #8cd35ff1
@@ -76,7 +75,7 @@ class WaveRecipe:
     batch_size: int = 64
     conditional = False       # no labels: not a setting, but what `batches` asks
 
-# %% ../nbs/09_wavegan.ipynb #8edeb4c4
+# %% ../nbs/09_wavegan.ipynb #c1dbc36c
 def wave_gan(
     clips: Clips,                       # (N, samples), samples a multiple of 1024
     recipe: WaveRecipe = WaveRecipe(),
@@ -84,7 +83,7 @@ def wave_gan(
 ) -> State:
     "WaveGAN on a data set, ready for `fit`; labels are not used."
     samples = clips.audio.shape[1]
-    if not len(clips) or not np.isfinite(clips.audio).all(): raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
+    check_clips(clips)
     if not samples or samples % 1024: raise InputError(f"{clips.name}: clips of {samples} samples; give a multiple of 1024, such as {max(1, samples // 1024) * 1024}")
     if recipe.shuffle >= samples // 256: raise InputError(f"shuffle {recipe.shuffle}: the fourth layer has {samples // 256} frames; give less")
     keras.utils.set_random_seed(seed)
