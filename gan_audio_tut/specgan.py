@@ -22,13 +22,13 @@ from .datasets import Clips
 from .mel import MelConfig, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #a058b03e
+# %% ../nbs/08_specgan.ipynb #32ba4d67
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
     labels,                  # (N,) integers; without a label input they only say how many
     seed: int = 0,           # of z; the same seed and labels give the same pictures
     batch: int = 128,
-) -> np.ndarray:             # what it makes: (N, frames, n_mels)
+) -> np.ndarray:             # what it makes: pictures (N, frames, n_mels) or waveforms (N, samples)
     "One draw of z for each label, through the generator."
     labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
     if labels.ndim != 1 or not len(labels) or (classes and not (0 <= labels.min() and labels.max() < classes[0])):
