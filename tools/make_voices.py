@@ -12,7 +12,7 @@ from make_digits import Speaker
 from gan_audio_tut import audio
 
 SR = 16000
-ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "de", "fr-fr", "es", "it", "nl", "pl", "sv", "pt-br", "cs", "fi", "hu", "tr")
+ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "de", "fr", "es", "it", "nl", "pl", "sv", "pt-br", "cs", "fi", "hu", "tr")
 TIMBRES = ("", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5")
 WORDS = """able above age air allow animal answer apple arm ash autumn away baby bridge bright brown butter cake calm candle
 catch chair cheese child choose church circle cloud coal coffee cold colour corner cotton cough cousin dance danger day deep
