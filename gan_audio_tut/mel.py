@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['hann', 'frames', 'stft', 'magnitude', 'istft', 'hz_to_mel', 'mel_to_hz', 'mel_filters', 'MelConfig', 'compiled',
-           'mel_spectrogram', 'to_picture', 'from_picture', 'mel_picture', 'mel_to_magnitude', 'griffin_lim',
-           'mel_to_audio', 'picture_to_audio']
+           'mel_spectrogram', 'to_picture', 'from_picture', 'mel_picture', 'gain_to', 'mel_to_magnitude', 'griffin_lim',
+           'mel_to_audio', 'bands_of', 'picture_to_audio']
 
 # %% ../nbs/03_mel.ipynb #9922663d
 import inspect, math
@@ -219,14 +219,18 @@ def mel_picture(
     "What the picture GAN sees; the last frame is dropped so that 8192 samples give 64 frames."
     return to_picture(mel_spectrogram(y, config), config)[:, :-1]
 
-# %% ../nbs/03_mel.ipynb #c0ee3e96
-def _gain(mag, target, filters=None):
+# %% ../nbs/03_mel.ipynb #1230ed16
+def gain_to(
+    mag,            # (B, frames, bins), positive
+    target,         # what they should be; with `filters`, what their bands should be
+    filters=None,   # (bins, bands)
+):                  # (B, frames, bins)
     "What to multiply magnitudes by so that they, or through `filters` their bands, come to the target."
     if filters is None: return target / mag
     ratio = target / (ops.tensordot(mag, filters, axes=1) + 1e-8)
     return ops.tensordot(ratio, filters.T, axes=1) / np.maximum(filters.sum(1), 1e-9)
 
-# %% ../nbs/03_mel.ipynb #204b5308
+# %% ../nbs/03_mel.ipynb #94a8b42d
 @compiled
 def mel_to_magnitude(
     mel,                          # (B, frames, n_mels) mel magnitudes
@@ -235,10 +239,10 @@ def mel_to_magnitude(
 ):                                # (B, frames, 1 + n_fft // 2), non-negative
     "Non-negative bins that have these bands, by multiplicative updates (Lee and Seung 2000, for the divergence)."
     mag = ops.ones_like(ops.tensordot(mel, config.filters.T, axes=1))
-    for _ in range(steps): mag = mag * _gain(mag, mel, config.filters)
+    for _ in range(steps): mag = mag * gain_to(mag, mel, config.filters)
     return mag
 
-# %% ../nbs/03_mel.ipynb #e4fbebe6
+# %% ../nbs/03_mel.ipynb #bcce6d22
 @compiled
 def _rounds(
     tensors,            # real, imag of the first guess, (B, frames, bins); and the wanted magnitudes, or bands
@@ -252,7 +256,7 @@ def _rounds(
         real, imag, old = state
         y = istft(real, imag, hop_length, length)
         real, imag = stft(y + momentum * (y - old), n_fft, hop_length)
-        gain = _gain(magnitude(real, imag, 1e-8), target, filters)
+        gain = gain_to(magnitude(real, imag, 1e-8), target, filters)
         return real * gain, imag * gain, y
     silence = ops.zeros_like(istft(real, imag, hop_length, length))
     real, imag, _ = ops.fori_loop(0, steps, turn, (real, imag, silence))
@@ -300,15 +304,21 @@ def mel_to_audio(
     first = _guess(mel_to_magnitude(mel, config, 4), seed)
     return _rounds((*first, mel), config.hop_length, length, steps, momentum, config)
 
-# %% ../nbs/03_mel.ipynb #cd1cc905
+# %% ../nbs/03_mel.ipynb #f04f0ac6
+def bands_of(
+    picture,                      # (B, frames, n_mels), in [-1, 1]
+    config: MelConfig = MelConfig(),
+):                                # (B, frames + 1, n_mels) mel magnitudes
+    "What a picture says of the bands: the logarithm undone, the floor called silence, the frame that `mel_picture` dropped taken twice."
+    _check_bands(picture, config)
+    mel = ops.where(picture > -0.98, from_picture(picture, config), 0.0)
+    return ops.concatenate([mel, mel[:, -1:]], axis=1)
+
 def picture_to_audio(
     picture,                      # (B, frames, n_mels), in [-1, 1]
     config: MelConfig = MelConfig(),
     steps: int = 32,              # rounds of `mel_to_audio`
     seed: int = 0,                # of the first phases
 ):                                # (B, frames * hop_length) samples
-    "Hear a mel picture: undo the logarithm, call the floor silence, find bins and phases."
-    _check_bands(picture, config)
-    mel = ops.where(picture > -0.98, from_picture(picture, config), 0.0)
-    mel = ops.concatenate([mel, mel[:, -1:]], axis=1)       # the frame that `mel_picture` dropped
-    return mel_to_audio(mel, config, steps, seed=seed)
+    "Hear a mel picture: its bands, then bins and phases."
+    return mel_to_audio(bands_of(picture, config), config, steps, seed=seed)

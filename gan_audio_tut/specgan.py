@@ -7,7 +7,7 @@ __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pic
            'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'check_clips', 'config_for',
            'run_of', 'picture_gan', 'save_samples']
 
-# %% ../nbs/08_specgan.ipynb #2db841cc
+# %% ../nbs/08_specgan.ipynb #24d8193b
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from keras import layers, ops
 from . import losses, plots
 from .audio import InputError, replacing, save
 from .datasets import Clips
-from .mel import MelConfig, mel_picture, mel_spectrogram, picture_to_audio
+from .mel import MelConfig, bands_of, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
 # %% ../nbs/08_specgan.ipynb #32ba4d67
@@ -40,13 +40,14 @@ def from_noise(
         return generator(given if len(given) > 1 else given[0], training=False)
     return np.concatenate([ops.convert_to_numpy(part(i)) for i in range(0, len(labels), batch)])
 
-# %% ../nbs/08_specgan.ipynb #a4e27b02
-def to_sound(made, config, batch=128):
-    "Waveforms (N, samples) of pictures (N, frames, n_mels) by Griffin-Lim, or as they are; faded over 1 ms at the start and 10 ms at the end."
-    invert = (lambda p: p) if made.ndim == 2 else lambda p: ops.convert_to_numpy(picture_to_audio(p, config))
-    y = np.concatenate([invert(made[i : i + batch]) for i in range(0, len(made), batch)])
-    t = np.arange(y.shape[1]) / config.sr  # a sound that starts or ends at full height clicks
-    return y * np.clip(np.minimum(t / 0.001, (t[-1] - t) / 0.01), 0, 1).astype(np.float32)
+# %% ../nbs/08_specgan.ipynb #67ad99b1
+def to_sound(made, config, batch=128, vocoder=None):
+    "Waveforms (N, samples), as they are, or of pictures (N, frames, n_mels) by Griffin-Lim or a vocoder (chapter 10); faded over 1 ms at the start and 10 ms at the end."
+    if made.ndim == 3:
+        invert = (lambda p: vocoder(bands_of(p, config))) if vocoder else lambda p: picture_to_audio(p, config)
+        made = np.concatenate([ops.convert_to_numpy(invert(made[i : i + batch])) for i in range(0, len(made), batch)])
+    t = np.arange(made.shape[1]) / config.sr  # a sound that starts or ends at full height clicks
+    return made * np.clip(np.minimum(t / 0.001, (t[-1] - t) / 0.01), 0, 1).astype(np.float32)
 
 # %% ../nbs/08_specgan.ipynb #072a03d6
 def mel_settings(

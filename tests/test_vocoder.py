@@ -1,0 +1,147 @@
+"""The vocoder: its head, its trips, what it learns from, and who listens."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gan_audio_tut import audio, datasets, mel, specgan, training, vocoder, weights
+from gan_audio_tut.mel import MelConfig, mel_spectrogram
+from gan_audio_tut.vocoder import VocoderRecipe, vocoder_gan, vocoder_net
+
+SMALL = VocoderRecipe(dim=32, blocks=1, trips=1, width=8, batch_size=2, frames=16)
+
+
+@pytest.fixture(scope="module")
+def words(): return datasets.digits("train").take(slice(0, 40, 4))
+
+
+@pytest.fixture(scope="module")
+def sounds(words): return vocoder.joined(words, 12, 4096)
+
+
+@pytest.mark.parametrize("config", [MelConfig(), MelConfig(16000, 1024, 256, 80), MelConfig(8000, 256, 64, 32)])
+def test_any_length_and_every_clip_for_itself(config):
+    net, bands = vocoder_net(config, dim=32, blocks=1), np.abs(np.random.default_rng(0).standard_normal((3, 30, config.n_mels))).astype("float32")
+    y = np.array(net(bands))
+    assert y.shape == (3, 29 * config.hop_length) and np.isfinite(y).all()
+    assert np.allclose(net(bands[1:2])[0], y[1], atol=1e-5)
+
+
+def test_a_trip_keeps_a_sound_that_has_these_bands(words):
+    y = words.audio[:2] + audio.tone(440, 1.024, 8000) * 0.1
+    bands = mel_spectrogram(y)
+    start = mel.mel_to_magnitude(bands)
+    kept = np.array(vocoder.round_trip(y, bands, start, MelConfig(), 0.0))
+    assert np.abs(kept - y).max() < 0.02 * np.abs(y).max()  # no band holds the first and the last bin
+    leant = np.array(vocoder.round_trip(y, bands, start, MelConfig(), 1.0))
+    far = lambda v: np.abs(np.log(mel.magnitude(*mel.stft(v, 512, 128), 1e-4)) - np.log(np.maximum(start, 1e-4)))[..., 1:-1].mean()
+    assert far(leant) < 0.8 * far(y)
+
+
+def test_trips_bring_the_bands_nearer(words):
+    bands = mel_spectrogram(words.audio)
+    nets = [vocoder_net(dim=32, blocks=1, trips=n, lean=0.0) for n in (0, 2, 8)]
+    for n in nets[1:]: n.set_weights(nets[0].get_weights())
+    far = [np.abs(np.array(mel_spectrogram(n(bands))) - bands).mean() for n in nets]
+    assert far[2] < far[1] < 0.7 * far[0]
+
+
+def test_it_survives_the_disc(tmp_path, words):
+    from gan_audio_tut.runs import save_model
+    net, bands = vocoder_net(dim=32, blocks=1, trips=3, lean=0.1), mel_spectrogram(words.audio[:2])
+    save_model(tmp_path / "v.keras", net)
+    assert np.array_equal(weights.load_model(tmp_path / "v.keras")(bands), net(bands))
+
+
+def test_batches_are_pure_and_differ(sounds):
+    batch = vocoder.stretches(sounds, MelConfig(), 4, 2048)
+    (bands,), y = batch(3, 5)
+    assert np.array_equal(batch(3, 5)[1], y) and not np.array_equal(batch(3, 6)[1], y) and not np.array_equal(batch(4, 5)[1], y)
+    assert y.shape == (4, 2048) and np.allclose(bands, mel_spectrogram(y)) and np.abs(y).max() < 1.1
+
+
+def test_silence_among_the_sounds_is_no_nan(sounds):
+    (bands,), y = vocoder.stretches(0 * sounds, MelConfig(), 4, 2048)(0, 0)
+    assert np.isfinite(y).all() and np.isfinite(bands).all()
+
+
+def test_joined_words_follow_each_other(words):
+    y = vocoder.joined(words, 5, 16000, gap=0.05)
+    loud = np.abs(y.reshape(5, -1, 400)).max(2) > 0.01
+    assert y.shape == (5, 16000) and loud.mean() > 0.7
+    assert np.array_equal(y, vocoder.joined(words, 5, 16000, gap=0.05)) and not np.array_equal(y, vocoder.joined(words, 5, 16000, seed=1, gap=0.05))
+    with pytest.raises(audio.InputError, match="nothing but silence"): vocoder.joined(replace(words, audio=0 * words.audio), 1, 800)
+
+
+def test_lessons_mix_voices_words_and_hisses(tmp_path, words):
+    for k in range(3): audio.save(tmp_path / f"{k}.wav", audio.tone(200 + 100 * k, 3, 16000), 16000)
+    y = vocoder.lessons(words, 16000, 8000, tmp_path)
+    assert y.shape[1] == 8000 and 18 <= len(y) <= 26 and y.dtype == np.float32
+    assert np.array_equal(y, vocoder.lessons(words, 16000, 8000, tmp_path))
+
+
+def test_hum_and_texture_of_what_is_known():
+    noise = np.random.default_rng(1).standard_normal((6, 16384)).astype("float32")
+    t = np.arange(16384) / 8000
+    assert 0.6 < vocoder.hum(noise, 8000, 62.5) < 1.5 and abs(vocoder.texture(noise) - 5.57) < 0.1
+    assert vocoder.hum(noise * (1 + 0.5 * np.sin(2 * np.pi * 62.5 * t)), 8000, 62.5) > 10
+    assert vocoder.hum(noise * (1 + 0.5 * np.sin(2 * np.pi * 90 * t)), 8000, 62.5) < 1.5  # another pace
+    assert abs(vocoder.texture(10 * noise) - vocoder.texture(noise)) < 1e-3
+    assert vocoder.hum(np.tile(noise[:, :128], (1, 128)), 8000, 62.5) > 1e3
+
+
+def test_without_a_say_the_opponent_changes_nothing(sounds):
+    nets = []
+    for d_rate in (1e-3, 1e-1):
+        state = vocoder_gan(sounds, recipe=replace(SMALL, adversarial=0, d_rate=d_rate))
+        training.fit(state, steps=3, progress=False)
+        nets.append(state.job.generator.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*nets))
+
+
+def test_with_a_say_it_does(sounds):
+    nets = []
+    for weight in (0.01, 1.0):
+        state = vocoder_gan(sounds, recipe=replace(SMALL, adversarial=weight, periods=(3,), features=1.0))
+        rows = training.fit(state, steps=2, progress=False)
+        nets.append(state.job.generator.get_weights())
+        assert {"mel", "stft", "features", "d_loss"} <= rows[-1].keys() and np.isfinite(list(rows[-1].values())).all()
+    assert not all(np.array_equal(a, b) for a, b in zip(*nets))
+
+
+def test_start_is_where_it_begins_and_the_rate_falls(sounds):
+    first = vocoder_net(dim=32, blocks=1, trips=1)
+    state = vocoder_gan(sounds, recipe=replace(SMALL, fall=10), start=first)
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), state.job.generator.get_weights()))
+    rate = state.g_optimizer._learning_rate
+    assert np.isclose(float(rate(0)), 1e-3) and np.isclose(float(rate(10)), 2e-5)
+
+
+def test_panel_is_its_listeners_side_by_side():
+    a, b = vocoder.window_listener(16, 4), vocoder.period_listener(512, 3)
+    x, y = np.random.default_rng(0).standard_normal((2, 64, 16)).astype("float32"), np.random.default_rng(1).standard_normal((2, 512)).astype("float32")
+    logits, *features = vocoder.panel([a, b])([x, y])
+    assert np.allclose(logits, np.concatenate([a(x)[0], b(y)[0]], 1), atol=1e-6) and len(features) == 8
+
+
+def test_a_period_listener_reads_columns():
+    "A change of one sample in column 1 changes nothing that is said of columns 0 and 2."
+    net, y = vocoder.period_listener(1024, 3), np.zeros((1, 1024), np.float32)
+    touched = y.copy()
+    touched[0, 301] = 1
+    changed = np.abs(net(touched)[1] - net(y)[1])[0].max((0, 2))
+    assert changed[1] > 0 and changed[0] == changed[2] == 0
+
+
+@pytest.mark.parametrize("bad", [np.zeros(4096), np.zeros((2, 100)), np.full((2, 4096), np.nan)])
+def test_what_is_no_sound_is_named(bad):
+    with pytest.raises(audio.InputError, match="give \\(n, samples\\), finite, at least 2048"): vocoder_gan(bad, recipe=SMALL)
+
+
+def test_pictures_are_spoken_by_a_vocoder(words):
+    config = MelConfig()
+    pictures = specgan.pictures_of(words.audio[:3], config)
+    y = specgan.to_sound(pictures, config, batch=2, vocoder=lambda bands: mel.mel_to_audio(bands, config, 8))
+    again = specgan.to_sound(pictures, config)
+    assert y.shape == again.shape == (3, 8192) and 0 < np.abs(y - again).max()
+    assert abs(audio.to_db(audio.rms(y.reshape(-1))) - audio.to_db(audio.rms(again.reshape(-1)))) < 1
