@@ -2,18 +2,25 @@
 
     python tools/make_voices.py runs/voices --minutes 100                        # synthetic voices to learn from
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py train 8000           # or 16000; goes on where it stopped
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid
 
-Both twins begin with the same copyist and then learn for the same CPU seconds.
+Both twins begin with the same copyist and then learn for the same CPU seconds. At 8 kHz the test is the FSDD speaker
+`yweweler`, at 16 kHz three of the five real speakers in `speech16k`; the choices were made on the others.
 """
 import argparse
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import librosa
 import numpy as np
-from contest import Contender, train
+import tensorflow as tf
+from common import write
+from contest import Contender, rounded, train
 
-from gan_audio_tut import datasets, vocoder, weights
-from gan_audio_tut.mel import MelConfig
+from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, vocoder, weights
+from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
@@ -38,10 +45,104 @@ def twins(sr, seed):
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in (("alone", {"adversarial": 0}), ("ours", {}))])
 
 
+def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
+
+
+def sentences(names, n=40, words=6, seed=0):
+    "Words of these FSDD speakers, six in a row."
+    clips, rng = spoken_by(names), np.random.default_rng(seed)
+    pause = np.zeros(400, np.float32)
+    say = lambda: np.concatenate([v for k in rng.choice(len(clips), words) for v in (audio.trim(clips.audio[k], 8000), pause)])
+    return [whole(say(), 8000) for _ in range(n)]
+
+
+def speech(sr, files, seconds=4.0):
+    "Real recordings of 16 kHz, in pieces."
+    found = []
+    for path in files:
+        y, n = audio.load(path, sr)[0], int(seconds * sr)
+        found += [whole(y[k : k + n], sr) for k in range(0, len(y) - n, n) if audio.to_db(audio.rms(y[k : k + n])) > -50]
+    return found
+
+
+def unheard(sr, part):
+    "What nobody has learned: FSDD's word by word speakers at 8 kHz, real speech at both rates."
+    files = sorted((datasets.data_dir() / "speech16k").glob("*.flac"))
+    real = speech(sr, files[:2] if part == "valid" else files[2:])
+    return {"words": sentences(VALID if part == "valid" else TEST), "speech": real} if sr == 8000 else {"speech": real}
+
+
+def by_librosa(mel, config, steps):
+    "What a user would do: non-negative least squares, then Griffin-Lim, with librosa's defaults."
+    bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=config.sr, n_fft=config.n_fft, power=1.0)
+    return librosa.griffinlim(bins, n_iter=steps, hop_length=config.hop_length, pad_mode="reflect")[None]
+
+
+def ways(sr, seed):
+    "Every way from bands to sound: mel (1, frames, bands) -> (1, samples)."
+    config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
+    found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
+    found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
+    for name in ("start", "alone", "ours"):
+        kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
+        if kept: found[name] = tf.function(weights.load_model(kept[-1]), reduce_retracing=True)
+    return found
+
+
+def figures(way, sounds, config):
+    "Means over sounds, with the half width of their 95 % interval."
+    rows = [fidelity.score(y, np.asarray(way(mel_spectrogram(y[None], config)))[0][: len(y)], config.sr) for y in sounds]
+    values = {k: np.array([r[k] for r in rows]) for k in ("pesq", "lsd", "stft", "stoi", "estoi") if k in rows[0]}
+    return {k: [np.nanmean(v), 1.96 * np.nanstd(v) / len(v) ** 0.5] for k, v in values.items()}
+
+
+def heard(way, names, config):
+    "What needs no pairs: what the recogniser hears of copied words, their pulses, and a copied hiss."
+    clips = spoken_by(names)
+    clips = clips.take(np.arange(0, len(clips), 5))
+    y = np.concatenate([np.asarray(way(mel_spectrogram(v[None], config))) for v in clips.audio])
+    out = metrics.hear(weights.load_model("recogniser-8k"), y)
+    return {"right": np.mean(out["label"].argmax(1) == clips.labels), "pulses": backbone.pulse_share(y, config.sr), "pulses of the real words": backbone.pulse_share(clips.audio, config.sr)}
+
+
+def hissed(way, config):
+    hiss = 0.05 * np.random.default_rng(0).standard_normal((8, 4 * config.sr // config.hop_length * config.hop_length)).astype(np.float32)
+    y = np.concatenate([np.asarray(way(mel_spectrogram(v[None], config))) for v in hiss])
+    return {"hum": vocoder.hum(y, config.sr, config.sr / config.hop_length), "texture": vocoder.texture(y, config.n_fft)}
+
+
+def paces(found, sr, rounds=7):
+    "Seconds of sound made in a second of time: ten seconds at a time, batch 1, all ways by turns, the median."
+    config = CONFIGS[sr]
+    y = np.concatenate(unheard(sr, "valid")["speech"])[: 10 * sr // config.hop_length * config.hop_length]
+    mel, taken = mel_spectrogram(y[None], config), {k: [] for k in found}
+    bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=sr, n_fft=config.n_fft, power=1.0)
+    alone = {"librosa, 60 rounds, bins given": lambda mel: librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length)}
+    taken |= {k: [] for k in alone}
+    for k in range(rounds + 1):
+        for name, way in (found | alone).items():
+            start = time.perf_counter()
+            np.asarray(way(mel))
+            if k: taken[name].append(time.perf_counter() - start)  # the first time is for tracing
+    return {k: len(y) / sr / np.median(v) for k, v in taken.items()}
+
+
+def judge(sr, seed, part):
+    found, config = ways(sr, seed), CONFIGS[sr]
+    results = {}
+    for name, way in found.items():
+        results[name] = {k: rounded(figures(way, sounds, config)) for k, sounds in unheard(sr, part).items()}
+        results[name]["hiss"] = rounded(hissed(way, config))
+        if sr == 8000: results[name]["heard"] = rounded(heard(way, VALID if part == "valid" else TEST, config))
+        print(name, results[name], flush=True)
+    write(f"vocoder-{sr}-{part}", {"seed": seed, "scores": results, "times real time": rounded(paces(found, sr))})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train"])
+    parser.add_argument("what", choices=["train", "judge"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     args = parser.parse_args()
-    twins(args.sr, args.seed)
+    twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on)

@@ -374,6 +374,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'gan_audio_tut.vocoder.VocoderRecipe': ('vocoder.html#vocoderrecipe', 'gan_audio_tut/vocoder.py'),
                                        'gan_audio_tut.vocoder.apart': ('vocoder.html#apart', 'gan_audio_tut/vocoder.py'),
                                        'gan_audio_tut.vocoder.breath': ('vocoder.html#breath', 'gan_audio_tut/vocoder.py'),
+                                       'gan_audio_tut.vocoder.breathing': ('vocoder.html#breathing', 'gan_audio_tut/vocoder.py'),
                                        'gan_audio_tut.vocoder.hisses': ('vocoder.html#hisses', 'gan_audio_tut/vocoder.py'),
                                        'gan_audio_tut.vocoder.hum': ('vocoder.html#hum', 'gan_audio_tut/vocoder.py'),
                                        'gan_audio_tut.vocoder.joined': ('vocoder.html#joined', 'gan_audio_tut/vocoder.py'),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['breath', 'round_trip', 'MelHead', 'vocoder_net', 'apart', 'joined', 'hisses', 'lessons', 'stretches', 'hum',
-           'texture', 'window_listener', 'period_listener', 'panel', 'VocoderRecipe', 'opponents', 'vocoder_gan']
+           'texture', 'window_listener', 'period_listener', 'panel', 'VocoderRecipe', 'opponents', 'breathing',
+           'vocoder_gan']
 
 # %% ../nbs/10_vocoder.ipynb #aaa368bf
 from dataclasses import dataclass, replace
@@ -24,12 +25,16 @@ from .mel import MelConfig, gain_to, istft, magnitude, mel_spectrogram, mel_to_m
 from .specgan import check_clips
 from .training import Job, State, seed_pair, shuffled
 
-# %% ../nbs/10_vocoder.ipynb #5abeee13
+# %% ../nbs/10_vocoder.ipynb #de9c67c6
 def breath(
-    shape,  # (frames, bins)
-):          # (2, 1, frames, bins), standard normal
-    "Noise from a seed that never changes: the same bands make the same sound, and a longer sound begins like a shorter one."
-    return ops.transpose(keras.random.normal((shape[0], 2, 1, shape[1]), seed=7), (1, 2, 0, 3))
+    mel,             # (B, frames, n_mels)
+    bins: int,
+    pages: int = 512,
+):                   # (2, B, frames, bins), standard normal
+    "Noise from a book of fixed pages, opened where the first bands say: the same bands make the same sound, and no listener can learn it by heart."
+    book = keras.random.normal((2, pages, bins), seed=7)
+    first = ops.cast(1e4 * ops.sum(mel[:, 0], -1), "int32")
+    return ops.take(book, (first[:, None] + ops.arange(ops.shape(mel)[1])) % pages, axis=1)
 
 # %% ../nbs/10_vocoder.ipynb #b9659d09
 def round_trip(
@@ -46,12 +51,12 @@ def round_trip(
     gain = ops.exp((1 - lean) * restore + lean * ops.log(ops.maximum(start, 1e-5) / mag))
     return istft(real * gain, imag * gain, config.hop_length, y.shape[1] or ops.shape(y)[1])
 
-# %% ../nbs/10_vocoder.ipynb #7fc7db5b
+# %% ../nbs/10_vocoder.ipynb #f722de86
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class MelHead(layers.Layer):
     "(x (B, frames, n), mel (B, frames, n_mels)) -> (B, (frames - 1) * hop_length) samples: what the bands say, direction and breath by the network, round trips."
-    def __init__(self, config=None, trips=4, lean=0.3, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, config=None, trips=4, lean=0.3, dtype="float32", **kwargs):  # phases want full precision
+        super().__init__(dtype=dtype, **kwargs)
         self.config, self.trips, self.lean = MelConfig(**(config or {})), trips, lean
         self.spread = layers.Dense(4 * (self.config.n_fft // 2 + 1))
 
@@ -60,7 +65,7 @@ class MelHead(layers.Layer):
     def call(self, x, mel):
         c, start = self.config, mel_to_magnitude(mel, self.config, 4)
         gain, a, b, s = ops.split(ops.cast(self.spread(x), "float32"), 4, axis=-1)  # each (B, frames, bins)
-        gain, s, noise = start * ops.exp(ops.clip(gain, -6, 6)), ops.exp(ops.minimum(s - 1, 3)), breath(ops.shape(start)[1:])
+        gain, s, noise = start * ops.exp(ops.clip(gain, -6, 6)), ops.exp(ops.minimum(s - 1, 3)), breath(mel, c.n_fft // 2 + 1)
         y = istft(gain * (a + s * noise[0]), gain * (b + s * noise[1]), c.hop_length, (ops.shape(x)[1] - 1) * c.hop_length)
         for _ in range(self.trips): y = round_trip(y, mel, start, c, self.lean)
         return y
@@ -122,7 +127,7 @@ def hisses(
     y = np.fft.irfft(spectrum * 10 ** (drawn(-12, 12, 7, spectrum.shape[1]) / 20), samples, axis=1)
     return (0.1 * y / y.std(1, keepdims=True) * drawn(0.05, 1, 12, samples)).astype(np.float32)
 
-# %% ../nbs/10_vocoder.ipynb #e9da70bf
+# %% ../nbs/10_vocoder.ipynb #323bd872
 def lessons(
     words: Clips,        # recordings of single words
     sr: int = 8000,      # wanted rate
@@ -130,16 +135,16 @@ def lessons(
     voices: str | Path | None = None,  # a folder of long recordings, of many voices: see tools/make_voices.py
     seed: int = 0,
 ) -> np.ndarray:         # (n, samples), in random order
-    "What a vocoder learns from: speech of many voices, words strung together (a quarter), hisses (a sixteenth)."
+    "What a vocoder learns from: speech of many voices, a third as many strings of words, a twelfth as many hisses."
     words = replace(words, sr=sr, audio=np.stack([resample(y, words.sr, sr) for y in words.audio])) if words.sr != sr else words
     long = folder(voices, sr, samples).audio if voices else joined(words, len(words), samples, seed + 1)
-    parts = [long, joined(words, len(long) // 3, samples, seed), hisses(len(long) // 12, samples, seed)]
+    parts = [long, joined(words, len(long) // 3, samples, seed), hisses(max(1, len(long) // 12), samples, seed)]
     return np.random.default_rng(seed).permutation(np.concatenate(parts))
 
-# %% ../nbs/10_vocoder.ipynb #f1f963b3
+# %% ../nbs/10_vocoder.ipynb #1783b2aa
 def stretches(sounds, config, batch_size, samples):
     "The job's `batch`: (bands,), sound; `sounds` (n, more samples) are cut at random, between -36 and -12 dB, with noise between -90 and -40 dB."
-    sounds = tf.constant(sounds)
+    sounds = tf.constant(np.asarray(sounds, np.float32))
     def batch(seed, step):
         u = lambda stream, low, high: tf.random.stateless_uniform((batch_size, 1), seed_pair(seed, step, stream), low, high)
         y = tf.gather(sounds, shuffled(seed, step, batch_size, len(sounds)))
@@ -151,13 +156,13 @@ def stretches(sounds, config, batch_size, samples):
         return (mel_spectrogram(y, config),), y
     return batch
 
-# %% ../nbs/10_vocoder.ipynb #04ead699
+# %% ../nbs/10_vocoder.ipynb #b26ec5c4
 def hum(
     y: np.ndarray,   # (N, samples), a hiss
     sr: int,         # samples per second
     pace: float,     # frames per second
 ) -> float:          # 1: none
-    "Power of the envelope's movement at the first eight multiples of the frame rate, relative to what lies beside them."
+    "Power of the envelope's movement at the first eight multiples of the frame rate, relative to what lies beside them; for sounds of many frames, not silent."
     e = np.abs(y) - np.abs(y).mean(1, keepdims=True)
     power = (np.abs(np.fft.rfft(e * np.hanning(y.shape[1]))) ** 2).sum(0)
     f = np.fft.rfftfreq(y.shape[1], 1 / sr)
@@ -165,30 +170,30 @@ def hum(
     heard = (f > pace / 2) & (f < 8.5 * pace)
     return float(power[heard & near].mean() / power[heard & ~near].mean())
 
-# %% ../nbs/10_vocoder.ipynb #698530d4
+# %% ../nbs/10_vocoder.ipynb #abe2106c
 def texture(
     y: np.ndarray,   # (N, samples), a hiss
     n_fft: int = 512,
 ) -> float:          # dB
-    "Standard deviation of the log magnitudes, without the edges: 5.57 dB for noise, less for what is bland."
+    "Standard deviation of the log magnitudes, without the edges: of a white, steady hiss 5.57 dB, less of what is bland."
     mag = ops.convert_to_numpy(magnitude(*stft(y, n_fft, n_fft // 4), 1e-7))[:, 4:-4, 4:-4]
     return float((20 * np.log10(mag)).std())
 
-# %% ../nbs/10_vocoder.ipynb #6179c9a9
+# %% ../nbs/10_vocoder.ipynb #346ee388
 def window_listener(
     bins: int,          # of the log spectrogram
     width: int = 64,    # channels of the first two layers; twice as many in the last two
 ) -> keras.Model:       # (B, frames, bins) -> [logits (B, frames / 4), *features]
-    "An opinion on every stretch: four convolutions along time, two of them by strides of two."
+    "An opinion on every stretch: four convolutions along time, two of them strided, and one for the logits."
     x = spectrum = keras.Input((None, bins))
     features = []
     for channels, stride in ((width, 1), (width, 2), (2 * width, 2), (2 * width, 1)):
         x = layers.LeakyReLU(0.2)(layers.Conv1D(channels, 5, stride, padding="same")(x))
         features.append(x)
-    logits = layers.Reshape((-1,))(layers.Conv1D(1, 3, padding="same")(x))
+    logits = layers.Reshape((-1,))(layers.Conv1D(1, 3, padding="same", dtype="float32")(x))
     return keras.Model(spectrum, [logits, *features], name=f"window_{2 * bins}")
 
-# %% ../nbs/10_vocoder.ipynb #e94d5d1e
+# %% ../nbs/10_vocoder.ipynb #60f004ed
 def period_listener(
     samples: int, period: int,
     widths: tuple = (16, 32, 64, 64),
@@ -199,7 +204,7 @@ def period_listener(
     for channels in widths:
         x = layers.LeakyReLU(0.2)(layers.Conv2D(channels, (5, 1), (3, 1), padding="same")(x))
         features.append(x)
-    logits = layers.Flatten()(layers.Conv2D(1, (3, 1), padding="same")(x))
+    logits = layers.Flatten()(layers.Conv2D(1, (3, 1), padding="same", dtype="float32")(x))
     return keras.Model(sound, [logits, *features], name=f"period_{period}")
 
 # %% ../nbs/10_vocoder.ipynb #5451cc06
@@ -240,7 +245,19 @@ def opponents(config, recipe):
     listeners = [window_listener(n // 2, width) for n, _ in sizes] + [period_listener(samples, p) for p in periods]
     return panel(listeners), lambda y: [log_spectrogram(y, n, hop) for n, hop in sizes] + [y] * len(periods)
 
-# %% ../nbs/10_vocoder.ipynb #1d827cb4
+# %% ../nbs/10_vocoder.ipynb #84729116
+def breathing(
+    net: keras.Model,   # made by `vocoder_net`
+) -> keras.Model:
+    "The same network, with as much breath in every bin as a fresh one."
+    *rest, kernel, bias = net.get_weights()
+    bins = len(bias) // 4
+    kernel[:, -bins:], bias[-bins:] = 0, 0
+    other = keras.models.clone_model(net)
+    other.set_weights([*rest, kernel, bias])
+    return other
+
+# %% ../nbs/10_vocoder.ipynb #10a67f25
 def vocoder_gan(
     sounds: np.ndarray,   # (n, samples), stretches of speech
     config: MelConfig = MelConfig(),
@@ -249,11 +266,12 @@ def vocoder_gan(
     start: keras.Model | None = None,  # begin with this network's weights
 ) -> State:
     "A vocoder's run, ready for `fit`."
-    if np.ndim(sounds) != 2 or np.shape(sounds)[1] < recipe.frames * config.hop_length or not np.isfinite(sounds).all():
+    if np.ndim(sounds) != 2 or not len(sounds) or np.shape(sounds)[1] < recipe.frames * config.hop_length or not np.isfinite(sounds).all():
         raise InputError(f"vocoder: got sounds of shape {np.shape(sounds)}; give (n, samples), finite, at least {recipe.frames * config.hop_length} samples each")
+    if recipe.features and not recipe.adversarial: raise InputError("vocoder: features of listeners that do not learn; give adversarial more than 0")
     keras.utils.set_random_seed(seed)
     generator = vocoder_net(config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean)
-    if start is not None: generator.set_weights(start.get_weights())
+    if start is not None: generator.set_weights(breathing(start).get_weights() if recipe.adversarial else start.get_weights())
     discriminator, view = opponents(config, recipe)
     terms, weights = apart(config), {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial}
     if recipe.features:

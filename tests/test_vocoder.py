@@ -1,6 +1,7 @@
 """The vocoder: its head, its trips, what it learns from, and who listens."""
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -112,7 +113,9 @@ def test_with_a_say_it_does(sounds):
 def test_start_is_where_it_begins_and_the_rate_falls(sounds):
     first = vocoder_net(dim=32, blocks=1, trips=1)
     state = vocoder_gan(sounds, recipe=replace(SMALL, fall=10), start=first)
-    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), state.job.generator.get_weights()))
+    same = lambda net, other: all(np.array_equal(a, b) for a, b in zip(net.get_weights(), other.get_weights(), strict=True))
+    assert same(vocoder_gan(sounds, recipe=replace(SMALL, adversarial=0), start=first).job.generator, first)
+    assert same(state.job.generator, vocoder.breathing(first)) and not same(state.job.generator, first)
     rate = state.g_optimizer._learning_rate
     assert np.isclose(float(rate(0)), 1e-3) and np.isclose(float(rate(10)), 2e-5)
 
@@ -145,3 +148,32 @@ def test_pictures_are_spoken_by_a_vocoder(words):
     again = specgan.to_sound(pictures, config)
     assert y.shape == again.shape == (3, 8192) and 0 < np.abs(y - again).max()
     assert abs(audio.to_db(audio.rms(y.reshape(-1))) - audio.to_db(audio.rms(again.reshape(-1)))) < 1
+
+
+def test_breath_is_the_bands_own():
+    "The same for the same bands, whatever the batch and the length; standard normal; another for other bands."
+    bands = np.abs(np.random.default_rng(0).standard_normal((40, 30, 64))).astype("float32")
+    drawn = np.array(vocoder.breath(bands, 257))
+    assert drawn.shape == (2, 40, 30, 257) and abs(drawn.mean()) < 0.01 and abs(drawn.std() - 1) < 0.01
+    assert np.array_equal(drawn[:, 5:6, :12], vocoder.breath(bands[5:6, :12], 257))
+    assert len({drawn[0, k, 0, 0] for k in range(40)}) > 30
+
+
+def test_a_breath_of_fresh_networks_comes_back(words):
+    net, bands = vocoder_net(dim=16, blocks=1, trips=0), mel_spectrogram(words.audio[:2])
+    *rest, kernel, bias = net.get_weights()
+    bias[-257:] = -30
+    net.set_weights([*rest, kernel, bias])
+    assert np.abs(np.array(vocoder.breathing(net)(bands)) - net(bands)).max() > 0.01
+
+
+def test_features_of_a_listener_that_does_not_learn_are_refused(sounds):
+    with pytest.raises(audio.InputError, match="give adversarial more than 0"): vocoder_gan(sounds, recipe=replace(SMALL, adversarial=0, features=1.0))
+
+
+def test_half_precision_elsewhere_leaves_the_head_whole():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try: net = vocoder_net(dim=16, blocks=1)
+    finally: keras.config.set_dtype_policy("float32")
+    y = net(np.ones((1, 20, 64), np.float32))
+    assert y.dtype == "float32" and np.isfinite(y).all() and any(l.compute_dtype == "bfloat16" for l in net.layers)
