@@ -21,3 +21,13 @@ def test_make_voices(tmp_path):
     for path in (tmp_path / "a").glob("*.flac"):
         y, sr = audio.load(path)
         assert sr == 16000 and len(y) == 32000 and np.abs(y).max() < 1 and -34 < audio.to_db(audio.rms(y)) < -14
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the extra 'data' is not installed")
+def test_every_accent_and_timbre_speaks():
+    sys.path.insert(0, str(TOOLS))
+    try: import make_voices
+    finally: sys.path.remove(str(TOOLS))
+    speaker = make_voices.Speaker()
+    for voice in [*make_voices.ACCENTS, *(make_voices.ACCENTS[0] + t for t in make_voices.TIMBRES)]:
+        assert np.abs(speaker("water", voice, 170, 50)).max() > 0.01, voice
