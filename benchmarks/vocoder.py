@@ -4,10 +4,12 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py train 8000           # or 16000; goes on where it stopped
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid
 
-Both twins begin with the same copyist and then learn for the same CPU seconds. At 8 kHz the test is the FSDD speaker
+All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
+hinge loss. At 8 kHz the test is the FSDD speaker
 `yweweler`, at 16 kHz three of the five real speakers in `speech16k`; the choices were made on the others.
 """
 import argparse
+import subprocess
 import time
 from dataclasses import replace
 from functools import partial
@@ -24,6 +26,8 @@ from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
+TRIPS = 6  # round trips of the judged; they learned with four, for a shorter step
+TWINS = {"alone": {"adversarial": 0}, "ours": {}, "hinge": {"loss": "hinge", "r1": 0.0, "adversarial": 0.07}}
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
 
@@ -35,14 +39,14 @@ def spoken_by(names):
 
 
 def twins(sr, seed):
-    "The copyist, then both twins, each turn by turn."
+    "The copyist, then its twins, each turn by turn."
     plan, config = f"vocoder-{sr}", CONFIGS[sr]
     sounds = vocoder.lessons(spoken_by(LEARNED), sr, 2 * OURS.frames * config.hop_length, Path("runs/voices"))
     row = lambda name, recipe, points, start=None: Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
     first = row("start", replace(OURS, adversarial=0), (START,))
     train([first])
     start, second = weights.load_model(first.at(START)), replace(OURS, rate=OURS.rate / 2)
-    train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in (("alone", {"adversarial": 0}), ("ours", {}))])
+    train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -83,9 +87,12 @@ def ways(sr, seed):
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
-    for name in ("start", "alone", "ours"):
+    for name in ("start", *TWINS):
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
-        if kept: found[name] = tf.function(weights.load_model(kept[-1]), reduce_retracing=True)
+        if kept:
+            net = weights.load_model(kept[-1])
+            net.layers[-1].trips = TRIPS
+            found[name] = tf.function(net, reduce_retracing=True)
     return found
 
 
@@ -115,23 +122,38 @@ def hissed(way, config):
     return {"hum": vocoder.hum(y, config.sr, config.sr / config.hop_length), "texture": vocoder.texture(y, config.n_fft)}
 
 
-def paces(found, sr, rounds=7):
+class Peers:
+    "Published PyTorch networks in a process of their own (see peers.py); each entry of `ways` runs one and returns its seconds."
+
+    def __init__(self, python):
+        self.process = subprocess.Popen([python, Path(__file__).with_name("peers.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ways = {name: partial(self.ask, name) for name in self.ask("names").split(";")}
+
+    def ask(self, line):
+        print(line, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+
+def seconds_of(act):
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def paces(found, sr, peers=None, rounds=7):
     "Seconds of sound made in a second of time: ten seconds at a time, batch 1, all ways by turns, the median."
     config = CONFIGS[sr]
     y = np.concatenate(unheard(sr, "valid")["speech"])[: 10 * sr // config.hop_length * config.hop_length]
-    mel, taken = mel_spectrogram(y[None], config), {k: [] for k in found}
+    mel = mel_spectrogram(y[None], config)
     bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=sr, n_fft=config.n_fft, power=1.0)
-    alone = {"librosa, 60 rounds, bins given": lambda mel: librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length)}
-    taken |= {k: [] for k in alone}
-    for k in range(rounds + 1):
-        for name, way in (found | alone).items():
-            start = time.perf_counter()
-            np.asarray(way(mel))
-            if k: taken[name].append(time.perf_counter() - start)  # the first time is for tracing
-    return {k: len(y) / sr / np.median(v) for k, v in taken.items()}
+    timed = {name: partial(seconds_of, lambda way=way: np.asarray(way(mel))) for name, way in found.items()}
+    timed["librosa, 60 rounds, bins given"] = partial(seconds_of, lambda: librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length))
+    if peers: timed |= {name: lambda ask=ask: float(ask()) for name, ask in Peers(peers).ways.items()}
+    taken = [{name: act() for name, act in timed.items()} for _ in range(rounds + 1)][1:]  # the first time is for tracing
+    return {name: 10 / np.median([row[name] for row in taken]) for name in timed}
 
 
-def judge(sr, seed, part):
+def judge(sr, seed, part, peers):
     found, config = ways(sr, seed), CONFIGS[sr]
     results = {}
     for name, way in found.items():
@@ -139,7 +161,7 @@ def judge(sr, seed, part):
         results[name]["hiss"] = rounded(hissed(way, config))
         if sr == 8000: results[name]["heard"] = rounded(heard(way, single_words(part), config))
         print(name, results[name], flush=True)
-    write(f"vocoder-{sr}-{part}", {"seed": seed, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results, "times real time": rounded(paces(found, sr))})
+    write(f"vocoder-{sr}-{part}", {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results, "times real time": rounded(paces(found, sr, peers))})
 
 
 if __name__ == "__main__":
@@ -148,5 +170,6 @@ if __name__ == "__main__":
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
+    parser.add_argument("--peers", help="a python that has torch, transformers and vocos: their time stands in the table too")
     args = parser.parse_args()
-    twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on)
+    twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on, args.peers)

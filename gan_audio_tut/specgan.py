@@ -22,12 +22,13 @@ from .datasets import Clips
 from .mel import MelConfig, bands_of, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #32ba4d67
+# %% ../nbs/08_specgan.ipynb #33daa973
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
     labels,                  # (N,) integers; without a label input they only say how many
     seed: int = 0,           # of z; the same seed and labels give the same pictures
     batch: int = 128,
+    alike: float = 0.0,      # share of z's power that all draws have in common, 0 to 1 (chapter 17 says what for)
 ) -> np.ndarray:             # what it makes: pictures (N, frames, n_mels) or waveforms (N, samples)
     "One draw of z for each label, through the generator."
     labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
@@ -35,6 +36,7 @@ def from_noise(
         raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
     labels = tf.constant(labels)
     z = latent(seed, 0, len(labels), generator.inputs[0].shape[-1], stream=14)
+    if alike: z = alike**0.5 * latent(seed, 0, 1, z.shape[1], stream=13) + (1 - alike) ** 0.5 * z  # still standard normal
     def part(i):
         given = [z[i : i + batch], labels[i : i + batch]][: len(generator.inputs)]
         return generator(given if len(given) > 1 else given[0], training=False)

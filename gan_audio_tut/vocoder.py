@@ -214,17 +214,18 @@ def panel(listeners):
     heard = [d(v) for d, v in zip(listeners, views)]
     return keras.Model(views, [layers.Concatenate()([h[0] for h in heard]) if len(heard) > 1 else heard[0][0], *(f for h in heard for f in h[1:])], name="panel")
 
-# %% ../nbs/10_vocoder.ipynb #5f623070
+# %% ../nbs/10_vocoder.ipynb #7d9e033b
 @dataclass(frozen=True)
 class VocoderRecipe:
     "A way to train a vocoder; saved with the run."
-    adversarial: float = 0.07   # weight of the opponent; 0: none
+    adversarial: float = 5.0    # weight of the opponent; 0: none
     windows: tuple = (1, 4, 8)  # listeners: windows of n_fft divided by these
     periods: tuple = ()         # and these periods, in samples
     features: float = 0.0       # weight of feature matching
     mel: float = 2.5            # weight of the distance of log bands
     stft: float = 1.0           # of the STFT terms
-    loss: str = "hinge"         # a name in `losses`
+    loss: str = "non_saturating"  # a name in `losses`
+    r1: float = 0.05            # weight of the penalty on the listeners' slope at real sounds
     rate: float = 1e-3          # Adam's learning rate of the generator
     d_rate: float = 1e-3        # of the listeners
     fall: int = 0               # steps in which the generator's rate falls to a fiftieth; 0: it stays
@@ -257,7 +258,7 @@ def breathing(
     other.set_weights([*rest, kernel, bias])
     return other
 
-# %% ../nbs/10_vocoder.ipynb #10a67f25
+# %% ../nbs/10_vocoder.ipynb #9deffca3
 def vocoder_gan(
     sounds: np.ndarray,   # (n, samples), stretches of speech
     config: MelConfig = MelConfig(),
@@ -274,6 +275,7 @@ def vocoder_gan(
     if start is not None: generator.set_weights(breathing(start).get_weights() if recipe.adversarial else start.get_weights())
     discriminator, view = opponents(config, recipe)
     terms, weights = apart(config), {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial}
+    if recipe.adversarial and recipe.r1: weights["r1"] = recipe.r1
     if recipe.features:
         terms["features"] = lambda given, real, fake, feats_real, feats_fake: losses.feature_matching(feats_real, feats_fake)
         weights["features"] = recipe.features

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from gan_audio_tut import audio, speak
+from gan_audio_tut import audio, mel, metrics, speak, specgan, training, weights
 
 
 def test_same_seed_same_samples():
@@ -39,3 +39,33 @@ def test_a_drum_keeps_its_attack():
         said = speak.join([hit], 16000, gap=0)
         early = lambda y: 10 * np.log10(np.sum(audio.trim(y, 16000, 35)[:160] ** 2) / np.sum(y**2))  # share of the energy in the first 10 ms
         assert early(said) > early(hit) - 1, kind
+
+
+def test_alike_draws_are_still_standard_normal_and_share_what_they_should():
+    import keras
+    z = keras.Input((64,))
+    pure = keras.Model(z, keras.layers.Identity()(z))  # shows the z it is given
+    for alike in (0.0, 0.5, 0.9, 1.0):
+        draws = np.stack([specgan.from_noise(pure, np.zeros(4), seed, alike=alike) for seed in range(300)])  # (300, 4, 64)
+        assert abs(draws.std() - 1) < 0.02 and abs(draws.mean()) < 0.02
+        assert abs(np.mean(draws[:, 0] * draws[:, 1]) - alike) < 0.03
+    assert np.array_equal(specgan.from_noise(pure, np.zeros(4), 5), training.latent(5, 0, 4, 64, stream=14))  # without it, as ever
+
+
+def test_one_seed_is_one_speaker():
+    "The listener hears most of ten digits in one voice, and several voices from several seeds."
+    voice, ear = weights.load_model(speak.VOICE), weights.load_model("recogniser-8k")
+    config = mel.MelConfig(**weights.card_of(speak.VOICE)["mel"])
+    def who(alike): return [np.bincount(metrics.hear(ear, specgan.to_sound(specgan.from_noise(voice, np.arange(10), seed, alike=alike), config))["voice"].argmax(1), minlength=5) for seed in range(12)]
+    one, many = who(0.99), who(0.0)
+    assert np.mean([c.max() for c in one]) > 7 > np.mean([c.max() for c in many]) + 1
+    assert len({c.argmax() for c in one}) >= 3
+
+
+def test_a_word_said_twice_differs():
+    def twice(alike):
+        y, sr = speak.generate("22", seed=4, alike=alike)
+        gap = int(0.06 * sr)
+        n = (len(y) - 3 * gap) // 2
+        return y[gap : gap + n], y[-gap - n : -gap]
+    assert np.allclose(*twice(1.0), atol=1e-5) and not np.allclose(*twice(0.99), atol=1e-2)

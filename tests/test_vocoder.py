@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from gan_audio_tut import audio, datasets, mel, specgan, training, vocoder, weights
+from gan_audio_tut import audio, datasets, fidelity, mel, specgan, training, vocoder, weights
 from gan_audio_tut.mel import MelConfig, mel_spectrogram
 from gan_audio_tut.vocoder import VocoderRecipe, vocoder_gan, vocoder_net
 
@@ -177,3 +177,26 @@ def test_half_precision_elsewhere_leaves_the_head_whole():
     finally: keras.config.set_dtype_policy("float32")
     y = net(np.ones((1, 20, 64), np.float32))
     assert y.dtype == "float32" and np.isfinite(y).all() and any(l.compute_dtype == "bfloat16" for l in net.layers)
+
+
+@pytest.mark.parametrize("name", ["vocoder-8k", "vocoder-16k"])
+def test_shipped_vocoder_is_steady_and_quiet_where_nothing_is(name):
+    net, config = weights.load_model(name), MelConfig(**weights.card_of(name)["mel"])
+    y = vocoder.hisses(2, 64 * config.hop_length, seed=5)
+    bands = mel_spectrogram(y, config)
+    copied = np.asarray(net(bands))
+    assert copied.shape == y.shape and np.isfinite(copied).all() and np.array_equal(copied, np.asarray(net(bands)))
+    assert np.abs(np.asarray(net(0 * bands))).max() < 1e-3
+    steady = np.asarray(net(mel_spectrogram(0.05 * np.random.default_rng(0).standard_normal((4, 2 * config.sr // config.hop_length * config.hop_length)).astype(np.float32), config)))
+    assert vocoder.hum(steady, config.sr, config.sr / config.hop_length) < 20 and vocoder.texture(steady, config.n_fft) > 4  # a copyist: about 50, about 4.2
+
+
+def test_shipped_vocoder_copies_words_nearer_than_librosa():
+    import librosa
+    clips, net = datasets.digits("test"), weights.load_model("vocoder-8k")
+    words = clips.audio[np.linspace(0, len(clips) - 1, 10).astype(int)]
+    bands = np.asarray(mel_spectrogram(words))
+    bins = librosa.feature.inverse.mel_to_stft(bands.transpose(0, 2, 1), sr=8000, n_fft=512, power=1.0)
+    theirs = librosa.griffinlim(bins, n_iter=60, hop_length=128, pad_mode="reflect")
+    far = lambda y: float(sum(fidelity.stft_terms(words, y).values()))
+    assert far(np.asarray(net(bands))) < 0.95 * far(theirs)

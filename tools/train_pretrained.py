@@ -2,18 +2,25 @@
 
 recogniser-8k   names digits and voices; learned from FSDD's training recordings 10 to 49
 voice-8k        the picture GAN that says digits; learned from FSDD's official training recordings
-Training of the voice goes in legs: stopped or run again, it goes on from runs/NAME. The voice that ships is the last
-point of a run of benchmarks/recipes.py instead: `voice-8k --run runs/bench/recipes/specgan-0`.
+drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
+vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
+                `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
+
+All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. The voice that
+ships is the last point of a run of benchmarks/recipes.py instead: `voice-8k --run runs/bench/recipes/specgan-0`.
 """
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
+import librosa
 import numpy as np
 
-from gan_audio_tut import datasets, metrics, runs, specgan, training, weights
+from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, runs, specgan, training, vocoder, weights
+from gan_audio_tut.mel import MelConfig, mel_spectrogram
 
 FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence": "CC BY-SA 4.0", "licence": "CC BY-SA 4.0"}
 
@@ -46,25 +53,28 @@ def thinned(rows, n=40):
 def ship_voice(name, net, facts, judge, mel, unheard):
     "Judge a generator and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
     labels = np.repeat(np.arange(10), 100)
-    found = judge(specgan.to_sound(specgan.from_noise(net, labels, seed=2026), mel), labels)
+    pictures, ways = specgan.from_noise(net, labels, seed=2026), {name: weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None}
+    made = {k: specgan.to_sound(pictures, mel, vocoder=v) for k, v in ways.items()}
+    found = {k: judge(y, labels) for k, y in made.items()}
+    pulses = {k: round(backbone.pulse_share(y, mel.sr), 3) for k, y in (made | {"real, unheard": unheard.audio}).items()}
     fresh = {k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"}  # the voice has learned from these too
-    scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, name: found}
-    print(metrics.score_table(scores), found["voices"])
+    scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, **found}
+    print(metrics.score_table(scores), found[name]["voices"], pulses)
     weights.ship(name, net, FSDD | facts | {
-        "about": "says the digits 0 to 9 from noise: a picture GAN and Griffin-Lim, five voices at 8 kHz",
+        "about": "says the digits 0 to 9 from noise: a picture GAN and a vocoder, five voices at 8 kHz",
+        "vocoder": "vocoder-8k", "pulses": pulses,
         "judged_by": "recogniser-8k, 1000 clips, no selection, official test", "scores": {k: figures(v) for k, v in scores.items()},
-        "limits": "single English digits of about a second; phases are found by Griffin-Lim and sound slightly hollow"})
+        "limits": "single English digits of about a second, as on a telephone"})
 
 
-def trained(name, minutes, clips, recipe, mel, config):
-    "The averaged generator of a run of our own; its steps, CPU seconds and curve."
-    run = runs.open_run(f"runs/{name}", config, resume=True)
-    state = specgan.picture_gan(clips, recipe, mel, config["seed"])
+def leg(folder, state, config, minutes=None, steps=None):
+    "Go on with a run of our own, for minutes or to a step: its averaged generator; its steps, CPU seconds and curve."
+    run = runs.open_run(folder, config, resume=True)
     recorder = runs.Recorder(run, state, checkpoint_every=500)
-    if minutes: training.fit(state, seconds=60 * minutes, callbacks=[recorder])
+    if minutes or steps: training.fit(state, steps, minutes and 60 * minutes, callbacks=[recorder])
     recorder.finish(state)
-    cpu = runs.read_rows(run / "timing.csv")[-1]["cpu_s"]
-    return state.ema, {"steps": int(state.step), "cpu_s": round(cpu), "curve": thinned(runs.read_rows(run / "metrics.csv"))}
+    rows = runs.read_rows(run / "metrics.csv")
+    return state.ema, {"steps": int(state.step), "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]), "curve": thinned(rows)}
 
 
 def benchmarked(run):
@@ -78,18 +88,90 @@ def voice(name, minutes, run=None, seed=0):
     clips, recipe = datasets.fsdd("train+valid"), specgan.RECIPES["specgan"]
     mel = specgan.mel_settings(clips)
     config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
-    net, facts = benchmarked(run) if run else trained(name, minutes, clips, recipe, mel, config)
+    net, facts = benchmarked(run) if run else leg(f"runs/{name}", specgan.picture_gan(clips, recipe, mel, seed), config, minutes)
     facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
     ship_voice(name, net, facts, judge, mel, datasets.fsdd("valid"))
 
 
-NAMES = {"recogniser-8k": recogniser, "voice-8k": voice}
+def drums(name, minutes, run=None, seed=0):
+    clips, recipe = datasets.drums("train", each=500), backbone.RECIPES["spectral"]
+    mel = specgan.mel_settings(clips)
+    config = {"data": "drums", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
+    net, facts = leg(f"runs/{name}", backbone.spectral_gan(clips, recipe, mel, seed), config, minutes)
+    ear, test, labels = drum_ear(mel), datasets.drums("test", each=100), np.repeat(np.arange(len(clips.classes)), 100)
+    judge, heard = metrics.Judge(ear, clips, test), metrics.hear(ear, test.audio)
+    found = judge(specgan.to_sound(specgan.from_noise(net, labels, seed=2026), mel), labels)
+    scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), name: found}
+    print(metrics.score_table(scores))
+    weights.ship(name, net, config | facts | {
+        "about": f"plays {len(clips.classes)} drums from noise: the spectral head, sample by sample, at 16 kHz",
+        "data": "gan_audio_tut.datasets.drums", "data_licence": "MIT", "licence": "MIT", "trained_on": f"{len(clips)} synthesised hits",
+        "judged_by": f"a recogniser of drums that learned from other hits ({np.mean(heard['label'].argmax(1) == test.labels):.3f} of the test's right); 100 hits of each drum, no selection",
+        "scores": {k: figures(v) for k, v in scores.items()}, "limits": "half a second; the sounds of this package's drum machine and no others"})
+
+
+def drum_ear(mel, seed=1):
+    "A recogniser for judging; it learns from the validation split, which no generator sees."
+    clips = datasets.drums("valid", each=300)
+    held = np.arange(len(clips)) % 10 == 0
+    ear = metrics.build_recogniser(len(clips.classes), config=mel)
+    metrics.train_recogniser(ear, clips.take(~held), clips.take(held), epochs=20, seed=seed)
+    return ear
+
+
+COPYIST, LATER = 4500, 4000  # steps without an opponent, and with
+TRIPS = 6                    # round trips of what ships: two more than it learned with
+VOCODERS = {"vocoder-8k": MelConfig(), "vocoder-16k": MelConfig(16000, 1024, 256, 80)}
+
+
+def trained_vocoder(name, minutes, run=None, seed=0):
+    config, recipe = VOCODERS[name], vocoder.VocoderRecipe()
+    sounds = vocoder.lessons(datasets.fsdd("train+valid"), config.sr, 2 * recipe.frames * config.hop_length, Path("runs/voices"))
+    facts = {"data": "FSDD and espeak-ng voices", "seed": seed, "mel": vars(config)}
+    alone, then = replace(recipe, adversarial=0), replace(recipe, rate=recipe.rate / 2, fall=LATER)
+    start, first = leg(f"runs/{name}/copyist", vocoder.vocoder_gan(sounds, config, alone, seed), facts | {"settings": vars(alone)}, minutes, COPYIST)
+    if first["steps"] < COPYIST: return print(f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on")
+    net, facts_then = leg(f"runs/{name}/run", vocoder.vocoder_gan(sounds, config, then, seed, start), facts | {"settings": vars(then)}, minutes, LATER)
+    if facts_then["steps"] < LATER: return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
+    net.layers[-1].trips = TRIPS
+    facts |= facts_then | {"settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}}
+    weights.ship(name, net, FSDD | facts | {
+        "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass",
+        "trained_on": f"FSDD's official training recordings (five speakers), 100 minutes of synthetic voices (espeak-ng), hisses: {len(sounds)} stretches",
+        "judged_by": "real recordings of five speakers that it has not learned from; by librosa's Griffin-Lim, 60 rounds, beside it",
+        "scores": unheard(net, config),
+        "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and its twin without an opponent: benchmarks/vocoder-*.json"})
+
+
+def by_librosa(mel, config):
+    bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=config.sr, n_fft=config.n_fft, power=1.0)
+    return librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length, pad_mode="reflect")[None]
+
+
+def unheard(net, config, seconds=4):
+    "Fidelity on the real recordings of `speech16k`, whose five speakers are in no training set, beside 60 rounds of librosa's Griffin-Lim; and a copied hiss."
+    ways = {"network": lambda mel: np.asarray(net(mel, training=False)), "librosa, Griffin-Lim": lambda mel: by_librosa(mel, config)}
+    sounds = [audio.load(path, config.sr)[0] for path in sorted((datasets.data_dir() / "speech16k").glob("*.flac"))]
+    whole = seconds * config.sr // config.hop_length * config.hop_length
+    parts = [audio.set_level(y[i : i + whole], -23) for y in sounds for i in range(0, len(y) - whole, whole)]
+    hiss = 0.05 * np.random.default_rng(0).standard_normal((4, whole)).astype(np.float32)
+    scores = {}
+    for name, way in ways.items():
+        rows = [fidelity.score(y, way(mel_spectrogram(y[None], config))[0][:whole], config.sr) for y in parts]
+        copied = np.concatenate([way(mel_spectrogram(y[None], config)) for y in hiss])
+        found = {k: np.mean([r[k] for r in rows]) for k in ("pesq", "lsd", "stft", "stoi", "estoi") if k in rows[0]}
+        found |= {"hum": vocoder.hum(copied, config.sr, config.sr / config.hop_length), "texture": vocoder.texture(copied, config.n_fft)}
+        scores[name] = {k: round(float(v), 3) for k, v in found.items()}
+    return scores
+
+
+NAMES = {"recogniser-8k": recogniser, "voice-8k": voice, "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--minutes", type=float, default=10, help="of this leg, for the voice; 0 judges and ships what is there")
+    parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
     parser.add_argument("--run", help="a run of benchmarks/recipes.py, seed 0, to judge and ship instead")
     args = parser.parse_args()
     NAMES[args.name](args.name, args.minutes, args.run)
