@@ -18,8 +18,11 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 	$(BIN)/sphinx-build -q -b html -c docs . _docs
 	@echo open _docs/docs/index.html
 
-bench: .venv/installed                    ## measure the claims again; some seven hours, recipes on the data in GAN_AUDIO_TUT_DATA_DIR
-	for b in mel step health "recipes recipes" "recipes changes" "recipes losses" "generation generation" "generation ingredients" "generation few"; do set -- $$b; $(BIN)/python benchmarks/$$1.py $$2 || exit 1; done
+bench: .venv/bench                        ## measure the claims again; some nine hours, on the data in GAN_AUDIO_TUT_DATA_DIR
+	test -d runs/voices || $(BIN)/python tools/make_voices.py runs/voices --minutes 100
+	for b in mel.py step.py health.py speak.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
+	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
+	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "gan_audio_tut needs Python 3.11, 3.12 or 3.13, and this is %d.%d; say which with: make PYTHON=python3.12" % v)'
@@ -31,6 +34,10 @@ bench: .venv/installed                    ## measure the claims again; some seve
 
 .venv/developer: $(METADATA) | .venv/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@ .venv/installed
+
+.venv/bench: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[metrics,data]'
 	touch $@ .venv/installed
 
 .venv/lab: $(METADATA) | .venv/bin/python
