@@ -9,7 +9,7 @@ demo: .venv/installed                     ## hear it: fills the folder demo/
 
 test: .venv/developer                     ## notebooks, exported modules, behaviour
 	$(BIN)/nbdev-test --n-workers 2
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lab: .venv/lab                            ## read and run the chapters
 	$(BIN)/jupyter lab nbs

@@ -10,6 +10,7 @@ hinge loss. At 8 kHz the test is the FSDD speaker
 """
 import argparse
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -93,6 +94,7 @@ def ways(sr, seed):
             net = weights.load_model(kept[-1])
             net.layers[-1].trips = TRIPS
             found[name] = tf.function(net, reduce_retracing=True)
+        else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
     return found
 
 
@@ -172,4 +174,5 @@ if __name__ == "__main__":
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     parser.add_argument("--peers", help="a python that has torch, transformers and vocos: their time stands in the table too")
     args = parser.parse_args()
-    twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on, args.peers)
+    try: twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on, args.peers)
+    except audio.InputError as e: sys.exit(str(e))

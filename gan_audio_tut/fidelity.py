@@ -162,7 +162,7 @@ def score(
     mean = lambda v: float(np.nanmean(v)) if np.isfinite(v).any() else np.nan
     return {"si_sdr": si_sdr(x, y), "snr": snr(x, y), "segmental_snr": segmental_snr(x, y, sr)} | {k: mean(v) for k, v in values.items()}
 
-# %% ../nbs/09b_fidelity.ipynb #52261101
+# %% ../nbs/09b_fidelity.ipynb #4bed557e
 def score_lines(
     results: dict,  # name -> what `score` returned
 ) -> str:           # Markdown
@@ -171,7 +171,7 @@ def score_lines(
     cell = lambda v: "-" if np.isnan(v) else f"{v:.1f}" if abs(v) >= 9.95 else f"{v:.2f}"
     line = lambda cells: "| " + " | ".join(cells) + " |"
     return "\n".join([line(["", *(FIGURES[k] for k in names)]), line(["---"] * (len(names) + 1)),
-                      *(line([name, *(cell(r[k]) for k in names)]) for name, r in results.items())])
+                      *(line([name.replace("\n", " ").replace("|", "\\|"), *(cell(r[k]) for k in names)]) for name, r in results.items())])
 
 # %% ../nbs/09b_fidelity.ipynb #8755a935
 def delay(

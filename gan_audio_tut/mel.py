@@ -304,14 +304,14 @@ def mel_to_audio(
     first = _guess(mel_to_magnitude(mel, config, 4), seed)
     return _rounds((*first, mel), config.hop_length, length, steps, momentum, config)
 
-# %% ../nbs/03_mel.ipynb #f04f0ac6
+# %% ../nbs/03_mel.ipynb #ade339d2
 def bands_of(
     picture,                      # (B, frames, n_mels), in [-1, 1]
     config: MelConfig = MelConfig(),
 ):                                # (B, frames + 1, n_mels) mel magnitudes
     "What a picture says of the bands: the logarithm undone, the floor called silence, the frame that `mel_picture` dropped taken twice."
     _check_bands(picture, config)
-    mel = ops.where(picture > -0.98, from_picture(picture, config), 0.0)
+    mel = ops.where(picture <= -0.98, 0.0, from_picture(picture, config))
     return ops.concatenate([mel, mel[:, -1:]], axis=1)
 
 def picture_to_audio(

@@ -7,7 +7,8 @@ __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pic
            'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'check_clips', 'config_for',
            'run_of', 'picture_gan', 'save_samples']
 
-# %% ../nbs/08_specgan.ipynb #24d8193b
+# %% ../nbs/08_specgan.ipynb #9273dc65
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .datasets import Clips
 from .mel import MelConfig, bands_of, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #33daa973
+# %% ../nbs/08_specgan.ipynb #2a50cd80
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
     labels,                  # (N,) integers; without a label input they only say how many
@@ -34,18 +35,25 @@ def from_noise(
     labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
     if labels.ndim != 1 or not len(labels) or (classes and not (0 <= labels.min() and labels.max() < classes[0])):
         raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
+    if not 0 <= alike <= 1: raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
     labels = tf.constant(labels)
-    z = latent(seed, 0, len(labels), generator.inputs[0].shape[-1], stream=14)
-    if alike: z = alike**0.5 * latent(seed, 0, 1, z.shape[1], stream=13) + (1 - alike) ** 0.5 * z  # still standard normal
+    seed, dim = operator.index(seed), generator.inputs[0].shape[-1]  # a seed of 1.5 would be that of 1
+    z = latent(seed, 0, len(labels), dim, stream=14)
+    if alike: z = alike**0.5 * latent(seed, 0, 1, dim, stream=13) + (1 - alike) ** 0.5 * z  # still standard normal
     def part(i):
         given = [z[i : i + batch], labels[i : i + batch]][: len(generator.inputs)]
         return generator(given if len(given) > 1 else given[0], training=False)
     return np.concatenate([ops.convert_to_numpy(part(i)) for i in range(0, len(labels), batch)])
 
-# %% ../nbs/08_specgan.ipynb #67ad99b1
+# %% ../nbs/08_specgan.ipynb #b42a71f2
 def to_sound(made, config, batch=128, vocoder=None):
     "Waveforms (N, samples), as they are, or of pictures (N, frames, n_mels) by Griffin-Lim or a vocoder (chapter 10); faded over 1 ms at the start and 10 ms at the end."
+    if np.ndim(made) not in (2, 3) or not np.size(made) or not np.isfinite(made).all():
+        raise InputError(f"made: got shape {np.shape(made)}; give waveforms (N, samples) or pictures (N, frames, n_mels), some, and finite")
     if made.ndim == 3:
+        if isinstance(vocoder, keras.Model):  # any other function of bands is taken at its word
+            if not hasattr(vocoder.layers[-1], "check"): raise InputError(f"{vocoder.name}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
+            vocoder.layers[-1].check(config)
         invert = (lambda p: vocoder(bands_of(p, config))) if vocoder else lambda p: picture_to_audio(p, config)
         made = np.concatenate([ops.convert_to_numpy(invert(made[i : i + batch])) for i in range(0, len(made), batch)])
     t = np.arange(made.shape[1]) / config.sr  # a sound that starts or ends at full height clicks

@@ -69,3 +69,40 @@ def test_a_word_said_twice_differs():
         n = (len(y) - 3 * gap) // 2
         return y[gap : gap + n], y[-gap - n : -gap]
     assert np.allclose(*twice(1.0), atol=1e-5) and not np.allclose(*twice(0.99), atol=1e-2)
+
+
+def test_a_word_is_what_no_long_silence_interrupts():
+    rng, quiet = np.random.default_rng(0), lambda seconds: np.zeros(int(8000 * seconds), np.float32)
+    for _ in range(20):
+        word, stop = audio.tone(rng.uniform(100, 400), rng.uniform(0.1, 0.4), 8000), quiet(rng.uniform(0, 0.15))
+        y = np.concatenate([quiet(rng.uniform(0, 0.2)), word, stop, 0.3 * word, quiet(rng.uniform(0.25, 0.6)), 0.2 * word[:160]])
+        found = speak.word_of(y, 8000)
+        assert abs(len(found) - 2 * len(word) - len(stop)) <= 240  # to the frame, at each end
+    assert len(speak.word_of(quiet(1), 8000)) == len(speak.word_of(quiet(0), 8000)) == 0
+
+
+def test_no_take_has_a_hole():
+    "The longest pause in thirty takes: a tick behind the word must not keep the silence before it."
+    for seed in range(30):
+        y = speak.generate("2026", seed=seed)[0]
+        level = audio.to_db(audio.rms(y[: len(y) // 80 * 80].reshape(-1, 80)))
+        assert np.diff(np.flatnonzero(level > level.max() - 35)).max() <= 26, seed
+
+
+@pytest.mark.parametrize("wrong", [dict(alike=-0.1), dict(alike=1.1), dict(alike=float("nan"))])
+def test_a_share_is_a_share(wrong):
+    with pytest.raises(audio.InputError, match="alike"): speak.generate("1", **wrong)
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "3"])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(TypeError): speak.generate("1", seed=seed)
+
+
+@pytest.mark.parametrize("change", [{"mel": {"sr": 8000, "bogus": 1}}, {"classes": [0, 1]}, {"classes": None}, {"classes": []}, {"vocoder": "voice-8k"}, {"vocoder": "vocoder-16k"}, {"vocoder": "nope"}])
+def test_a_damaged_card_is_named(tmp_path, change):
+    import json, shutil
+    shutil.copy(weights.find_model(speak.VOICE), tmp_path / "generator.keras")
+    card = {k: weights.card_of(speak.VOICE)[k] for k in ("mel", "classes")}
+    (tmp_path / "config.json").write_text(json.dumps(card | change))
+    with pytest.raises(audio.InputError): speak.generate("1", model=tmp_path)

@@ -6,11 +6,12 @@ drums-16k       the spectral head that plays a drum machine; learned from hits t
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
 
-All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. The voice that
-ships is the last point of a run of benchmarks/recipes.py instead: `voice-8k --run runs/bench/recipes/specgan-0`.
+All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 60
+minutes of one core (the voice), 25 (the drums), or the steps below (the vocoders).
 """
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence":
 def figures(found): return {metrics.COLUMNS[k]: round(float(np.min(found[k])), 3) for k in metrics.COLUMNS if k in found}
 
 
-def recogniser(name, minutes, run=None, seed=1):
+def recogniser(name, minutes, seed=1):
     train, valid, test = (datasets.fsdd(s) for s in ("train", "valid", "test"))
     keras.utils.set_random_seed(seed)
     model, start = metrics.build_recogniser(10, len(train.voices)), time.process_time()
@@ -69,6 +70,7 @@ def ship_voice(name, net, facts, judge, mel, unheard):
 
 def leg(folder, state, config, minutes=None, steps=None):
     "Go on with a run of our own, for minutes or to a step: its averaged generator; its steps, CPU seconds and curve."
+    if not (minutes or Path(folder, "config.json").exists()): raise audio.InputError(f"{folder}: nothing to judge yet; train it with --minutes")
     run = runs.open_run(folder, config, resume=True)
     recorder = runs.Recorder(run, state, checkpoint_every=500)
     if minutes or steps: training.fit(state, steps, minutes and 60 * minutes, callbacks=[recorder])
@@ -77,24 +79,17 @@ def leg(folder, state, config, minutes=None, steps=None):
     return state.ema, {"steps": int(state.step), "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]), "curve": thinned(rows)}
 
 
-def benchmarked(run):
-    "The generator at the last point of a run of benchmarks/recipes.py; its steps, CPU seconds and curve."
-    log = json.loads((Path(run) / "log.json").read_text())
-    curve = [{k: v if k == "step" else round(v, 4) for k, v in row.items() if k != "cpu_s"} for row in log["curve"]]
-    return weights.load_model(Path(run) / f"{log['cpu_s']}.keras"), {"steps": curve[-1]["step"], "cpu_s": log["cpu_s"], "curve": curve}
-
-
-def voice(name, minutes, run=None, seed=0):
+def voice(name, minutes, seed=0):
     clips, recipe = datasets.fsdd("train+valid"), specgan.RECIPES["specgan"]
     mel = specgan.mel_settings(clips)
     config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
-    net, facts = benchmarked(run) if run else leg(f"runs/{name}", specgan.picture_gan(clips, recipe, mel, seed), config, minutes)
+    net, facts = leg(f"runs/{name}", specgan.picture_gan(clips, recipe, mel, seed), config, minutes)
     facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
     ship_voice(name, net, facts, judge, mel, datasets.fsdd("valid"))
 
 
-def drums(name, minutes, run=None, seed=0):
+def drums(name, minutes, seed=0):
     clips, recipe = datasets.drums("train", each=500), backbone.RECIPES["spectral"]
     mel = specgan.mel_settings(clips)
     config = {"data": "drums", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
@@ -125,7 +120,7 @@ TRIPS = 6                    # round trips of what ships: two more than it learn
 VOCODERS = {"vocoder-8k": MelConfig(), "vocoder-16k": MelConfig(16000, 1024, 256, 80)}
 
 
-def trained_vocoder(name, minutes, run=None, seed=0):
+def trained_vocoder(name, minutes, seed=0):
     config, recipe = VOCODERS[name], vocoder.VocoderRecipe()
     sounds = vocoder.lessons(datasets.fsdd("train+valid"), config.sr, 2 * recipe.frames * config.hop_length, Path("runs/voices"))
     facts = {"data": "FSDD and espeak-ng voices", "seed": seed, "mel": vars(config)}
@@ -172,6 +167,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
-    parser.add_argument("--run", help="a run of benchmarks/recipes.py, seed 0, to judge and ship instead")
     args = parser.parse_args()
-    NAMES[args.name](args.name, args.minutes, args.run)
+    if args.minutes < 0: parser.error("--minutes: give 0 or more")
+    try: NAMES[args.name](args.name, args.minutes)
+    except audio.InputError as e: sys.exit(str(e))
