@@ -32,20 +32,14 @@ bench: .venv/bench                        ## measure the claims again; some nine
 	$(BIN)/pip install --quiet -e .
 	touch $@
 
-.venv/developer: $(METADATA) | .venv/bin/python
-	$(BIN)/pip install --quiet -e '.[dev]'
-	touch $@ .venv/installed
+# extras of settings.ini that each target needs
+developer := dev
+bench := metrics,data
+lab := app,dev
+docs := docs
 
-.venv/bench: $(METADATA) | .venv/bin/python
-	$(BIN)/pip install --quiet -e '.[metrics,data]'
-	touch $@ .venv/installed
-
-.venv/lab: $(METADATA) | .venv/bin/python
-	$(BIN)/pip install --quiet -e '.[app,dev]'
-	touch $@ .venv/installed
-
-.venv/docs: $(METADATA) | .venv/bin/python
-	$(BIN)/pip install --quiet -e '.[docs]'
+.venv/developer .venv/bench .venv/lab .venv/docs: $(METADATA) | .venv/bin/python
+	$(BIN)/pip install --quiet -e '.[$($(@F))]'
 	touch $@ .venv/installed
 
 clean:
