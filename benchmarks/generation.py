@@ -6,7 +6,7 @@
 
 In `generation` the picture GANs of `recipes.py recipes` had the same budget, data and judge. The other two are there to
 choose by and are judged on the validation part. Measured so far (generation.json): the spectral head's three seeds and
-WaveGAN's first; `ingredients` and `few` not yet.
+WaveGAN's first, and `ingredients`; `few` not yet.
 """
 import sys
 from dataclasses import replace
