@@ -2,11 +2,12 @@
 
     python tools/make_voices.py runs/voices --minutes 100                        # synthetic voices to learn from
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py train 8000           # or 16000; goes on where it stopped
-    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid [--lean 0.1]
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py trials 8000          # what was tried and not taken
 
 All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
-hinge loss. At 8 kHz the test is the FSDD speaker
-`yweweler`, at 16 kHz three of the five real speakers in `speech16k`; the choices were made on the others.
+hinge loss. At 8 kHz the test is the FSDD speaker `yweweler`, at 16 kHz three of the five real speakers in `speech16k`;
+the choices were made on the others.
 """
 import argparse
 import subprocess
@@ -29,6 +30,8 @@ CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
 TRIPS = 6  # round trips of the judged; they learned with four, for a shorter step
 TWINS = {"alone": {"adversarial": 0}, "ours": {}, "hinge": {"loss": "hinge", "r1": 0.0, "adversarial": 0.07}}
+SHORT = 240  # CPU seconds of a trial after the copyist; one more trial has no copyist, and as many seconds in all
+TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"features": 5.0}, "periods of 3 and 5": {"periods": (3, 5)}}
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
 
@@ -39,15 +42,40 @@ def spoken_by(names):
     return clips.take(np.isin(clips.speakers, [clips.voices.index(n) for n in names]))
 
 
-def twins(sr, seed):
-    "The copyist, then its twins, each turn by turn."
-    plan, config = f"vocoder-{sr}", CONFIGS[sr]
-    sounds = vocoder.lessons(spoken_by(LEARNED), sr, 2 * OURS.frames * config.hop_length, Path("runs/voices"))
-    row = lambda name, recipe, points, start=None: Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
+def lessons(words, config, recipe, voices=Path("runs/voices")):
+    "Stretches twice as long as a run cuts from them: these words, the synthetic voices, hisses."
+    if not voices.is_dir(): raise audio.InputError(f"{voices}: no such folder; run: python tools/make_voices.py {voices} --minutes 100")
+    return vocoder.lessons(words, config.sr, 2 * recipe.frames * config.hop_length, voices)
+
+
+def starts(sr, seed):
+    "A maker of runs, and the trained copyist that they begin with."
+    config = CONFIGS[sr]
+    sounds = lessons(spoken_by(LEARNED), config, OURS)
+    row = lambda name, recipe, points, start=None, plan=f"vocoder-{sr}": Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
     first = row("start", replace(OURS, adversarial=0), (START,))
     train([first])
-    start, second = weights.load_model(first.at(START)), replace(OURS, rate=OURS.rate / 2)
+    return row, weights.load_model(first.at(START)), replace(OURS, rate=OURS.rate / 2)
+
+
+def twins(sr, seed):
+    "The copyist, then its twins, each turn by turn."
+    row, start, second = starts(sr, seed)
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
+
+
+def trials(sr, seed):
+    "The same in small, for what was not taken; judged on the validation speaker."
+    (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-trials"
+    rows = [row(name, replace(second, **change), (SHORT,), start, plan) for name, change in TRIALS.items()]
+    rows += [row("from the first step", OURS, (START + SHORT,), plan=plan)]
+    train(rows)
+    results = {}
+    for c in rows:
+        way = ready(c.at(c.points[-1]))
+        results[c.name] = {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, "valid").items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
+        print(c.name, results[c.name], flush=True)
+    write(f"vocoder-{sr}-trials", {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}, "scores": results})
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -80,20 +108,25 @@ def unheard(sr, part):
 def by_librosa(mel, config, steps):
     "What a user would do: non-negative least squares, then Griffin-Lim, with librosa's defaults."
     bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=config.sr, n_fft=config.n_fft, power=1.0)
-    return librosa.griffinlim(bins, n_iter=steps, hop_length=config.hop_length, pad_mode="reflect")[None]
+    return librosa.griffinlim(bins, n_iter=steps, hop_length=config.hop_length, pad_mode="reflect", random_state=0)[None]
 
 
-def ways(sr, seed):
+def ready(path, lean=None):
+    "A network to be judged, with as many round trips as all, leaning as it learned to or as told."
+    net = weights.load_model(path)
+    net.layers[-1].trips = TRIPS
+    if lean is not None: net.layers[-1].lean = lean
+    return tf.function(net, reduce_retracing=True)
+
+
+def ways(sr, seed, lean=None):
     "Every way from bands to sound: mel (1, frames, bands) -> (1, samples)."
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
     for name in ("start", *TWINS):
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
-        if kept:
-            net = weights.load_model(kept[-1])
-            net.layers[-1].trips = TRIPS
-            found[name] = tf.function(net, reduce_retracing=True)
+        if kept: found[name] = ready(kept[-1], lean)
         else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
     return found
 
@@ -155,24 +188,27 @@ def paces(found, sr, peers=None, rounds=7):
     return {name: 10 / np.median([row[name] for row in taken]) for name in timed}
 
 
-def judge(sr, seed, part, peers):
-    found, config = ways(sr, seed), CONFIGS[sr]
+def judge(sr, seed, part, peers, lean):
+    found, config = ways(sr, seed, lean), CONFIGS[sr]
     results = {}
     for name, way in found.items():
         results[name] = {k: rounded(figures(way, sounds, config)) for k, sounds in unheard(sr, part).items()}
         results[name]["hiss"] = rounded(hissed(way, config))
         if sr == 8000: results[name]["heard"] = rounded(heard(way, single_words(part), config))
         print(name, results[name], flush=True)
-    write(f"vocoder-{sr}-{part}", {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results, "times real time": rounded(paces(found, sr, peers))})
+    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else ""), {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results, "times real time": rounded(paces(found, sr, peers))})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "judge"])
+    parser.add_argument("what", choices=["train", "judge", "trials"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     parser.add_argument("--peers", help="a python that has torch, transformers and vocos: their time stands in the table too")
+    parser.add_argument("--lean", type=float, help="judge the networks leaning otherwise than they learned to")
     args = parser.parse_args()
-    try: twins(args.sr, args.seed) if args.what == "train" else judge(args.sr, args.seed, args.on, args.peers)
+    try:
+        if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
+        else: {"train": twins, "trials": trials}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))

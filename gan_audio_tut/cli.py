@@ -154,18 +154,20 @@ def info(args):
         print(f"{path}: {audio.describe(path)}")
     else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"} | _reached(path), indent=1, ensure_ascii=False))
 
-# %% ../nbs/18_cli.ipynb #bfdf4ee1
+# %% ../nbs/18_cli.ipynb #cf783b97
 def score(args):
     "gan-audio score"
     from gan_audio_tut import audio
     x, sr = audio.load(args.reference)
-    y, _ = audio.load(args.estimate, sr)
+    y, rate = audio.load(args.estimate)
+    if rate != sr: y = audio.resample(y, rate, sr)
     for path, v in ((args.reference, x), (args.estimate, y)):
         if len(v) <= 512: raise InputError(f"{path}: {len(v)} samples at {sr} Hz, too few; give more than 512")
     n = min(len(x), len(y))
     if abs(x[:n]).max() < 1e-6: raise InputError(f"{args.reference}: {'is' if n == len(x) else f'its first {n / sr:.3f} s are'} silent; give the sound as it should be")
     _tensorflow()
     from gan_audio_tut import fidelity
+    if rate != sr: print(f"{args.estimate}: {rate} Hz, {args.reference}: {sr} Hz; compared at the reference's rate")
     if abs(len(x) - len(y)) > 1: print(f"{args.estimate}: {len(y) / sr:.3f} s, {args.reference}: {len(x) / sr:.3f} s; what both have is compared")
     if late := fidelity.delay(x[: 60 * sr], y[: 60 * sr], most=sr): print(f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little")
     found = fidelity.score(x[:n], y[:n], sr)

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['log', 'SPLITS', 'METAL', 'DRUMS', 'SOURCES', 'NUMBERS', 'SILENT', 'SHORTEST', 'SUFFIXES', 'NAMED', 'Clips',
-           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'pieces', 'folder', 'open_data',
+           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'esc10', 'pieces', 'folder', 'open_data',
            'batches']
 
-# %% ../nbs/06_datasets.ipynb #22dcc4c8
+# %% ../nbs/06_datasets.ipynb #a765c93a
+import csv
 import json
 import logging
 import os
@@ -292,6 +293,35 @@ def sc09(
     found = {p: where.get(f"{p.parent.name}/{p.name}", "train") in wanted for p in paths}
     return _spoken("sc09", found, lambda p: NUMBERS.index(p.parent.name), lambda p: p.name.partition("_nohash_")[0], sr, samples)
 
+# %% ../nbs/06_datasets.ipynb #dd219149
+def _esc_names(root):
+    "ESC-10's files and their kinds, from folders of kinds or from ESC-50 as published: {path: (kind, fold)}."
+    table, found = root / "meta" / "esc50.csv", {}
+    if table.is_file():
+        with open(table, newline="") as f: kinds = {row["filename"]: row["category"] for row in csv.DictReader(f) if row["esc10"] == "True"}
+        found = {root / "audio" / name: kind for name, kind in kinds.items() if (root / "audio" / name).is_file()}
+    found = found or {p: p.parent.name for p in sorted(root.glob("*/*"))}
+    fold = lambda p: re.match(r"([1-5])-\d+-[A-Z]", p.name)
+    return {p: (kind, int(fold(p)[1])) for p, kind in found.items() if fold(p)}
+
+# %% ../nbs/06_datasets.ipynb #34d5bf08
+def esc10(
+    split: str = "train",    # "train", "valid", "test", or joined with "+"
+    root: Path | None = None,  # ESC-50 as published, or a folder for each kind; None looks in `data_dir()`
+    sr: int = 8000,          # 44100 is native
+    samples: int | None = None,  # None: the whole clip, five seconds
+) -> Clips:
+    "Ten kinds of everyday noises (Piczak 2015), split by recording: fold 3 is for validation, 4 and 5 are the test."
+    wanted, root, samples = _splits(split), Path(os.path.expanduser(root or data_dir() / "esc10")), 5 * sr if samples is None else samples
+    if min(sr, samples) < 1: raise InputError(f"esc10: cannot be cut with sr {sr}, samples {samples}; both must be positive")
+    found = _esc_names(root)
+    if not found: raise InputError(f"{root}: holds no ESC-10; unpack github.com/karolpiczak/ESC-50 there (600 MB, CC BY-NC; its ten classes of ESC-10 are CC BY)")
+    part = lambda fold: {3: "valid", 4: "test", 5: "test"}.get(fold, "train")
+    audio, origin = _collect([p for p, (_, fold) in found.items() if part(fold) in wanted], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
+    if not origin: raise InputError(f"{root}: no usable recording of this split is there; choose another split")
+    classes = tuple(sorted({kind for kind, _ in found.values()}))
+    return Clips("esc10", sr, classes, audio, np.array([classes.index(found[p][0]) for p in origin], np.int32), files=tuple(map(str, origin)))
+
 # %% ../nbs/06_datasets.ipynb #5f7d1a85
 SILENT = 1e-4    # RMS of 10 ms that count as silence whatever the rest of the recording is: -80 dB
 SHORTEST = 0.02  # seconds of sound that a recording needs
@@ -384,7 +414,7 @@ def _shared(kind, sr, samples, limit):
             room[c] -= 1
     return read
 
-# %% ../nbs/06_datasets.ipynb #4dcf6787
+# %% ../nbs/06_datasets.ipynb #bb33045d
 NAMED = {"drums": drums, "digits": digits, "fsdd": fsdd, "sc09": sc09}
 
 def open_data(
@@ -392,7 +422,7 @@ def open_data(
     split: str = "train",    # a folder has only "train"
     **options,               # of that loader, see there; "digits" takes none
 ) -> Clips:
-    "Any data set by its name."
+    "A data set to generate from, by its name."
     if data in NAMED: return NAMED[data](split, **options)
     if not str(data) or not os.path.exists(os.path.expanduser(data)):
         raise InputError(f"{data}: no such folder, and none of the data sets {', '.join(NAMED)}; check the spelling")

@@ -265,10 +265,11 @@ class VocoderRecipe:
         if not (self.windows and min(sizes) > 0 <= min(self.adversarial, self.features, self.mel, self.stft, self.r1, self.fall, self.trips) and 0 <= self.ema < 1 and 0 <= self.lean <= 1):
             raise InputError(f"{self}: rates and sizes must be positive, frames at least 8, weights not negative, ema in [0, 1), lean in [0, 1]")
 
-# %% ../nbs/10_vocoder.ipynb #99dd3034
+# %% ../nbs/10_vocoder.ipynb #d3ffe7b1
 def opponents(config, recipe):
     "The panel of a recipe, and its view of a sound. Without a say it is one ear that costs next to nothing: a job wants a discriminator."
     windows, periods, width = (recipe.windows, recipe.periods, recipe.width) if recipe.adversarial else ((8,), (), 1)
+    if (most := min(config.n_fft // 8, config.hop_length)) < max(windows): raise InputError(f"windows {windows}: a window of fewer than 8 samples, or moved by none; give at most {most}")
     samples, sizes = recipe.frames * config.hop_length, [(config.n_fft // k, config.hop_length // k) for k in windows]
     listeners = [window_listener(n // 2, width) for n, _ in sizes] + [period_listener(samples, p) for p in periods]
     return panel(listeners), lambda y: [log_spectrogram(y, n, hop) for n, hop in sizes] + [y] * len(periods)

@@ -166,6 +166,8 @@ def test_score(tmp_path):
     done = call("score", a, b)
     assert done.returncode == 0 and done.stderr == "" and "7 samples late" in done.stdout and "what both have" in done.stdout
     assert "SI-SDR" in done.stdout and "| b.flac |" in done.stdout
+    other = call("score", a, put(tmp_path, "c.wav", np.repeat(x, 2), 16000))
+    assert other.returncode == 0 and "16000 Hz" in other.stdout and "what both have" not in other.stdout
     for name, y, problem in (("silent.wav", 0 * x, "is silent"), ("short.wav", x[:300], "too few")):
         said, = refused(call("score", put(tmp_path, name, y), a))
         assert problem in said and name in said

@@ -187,6 +187,37 @@ def test_fsdd_as_it_is(real_data):
     assert parts["test"].sr == 8000 and np.isfinite(parts["test"].audio).all()
 
 
+NOISES = [(fold, source, take, number, kind) for fold in range(1, 6) for source, number, kind in ((100 + fold, 0, "dog"), (200 + fold, 10, "rain")) for take in "AB"]
+
+
+@pytest.fixture(params=["as published", "by kind"])
+def fake_esc10(request, tmp_path):
+    "ESC-10 in both layouts; as published, among ESC-50's other classes."
+    for fold, source, take, number, kind in NOISES:
+        name = f"{fold}-{source}-{take}-{number}.wav" if request.param == "as published" else f"{fold}-{source}-{take}.wav"
+        audio.save(tmp_path / ("audio" if request.param == "as published" else kind) / name, sound(0.5, 16000, source), 16000)
+    if request.param == "as published":
+        audio.save(tmp_path / "audio" / "1-300-A-14.wav", sound(0.5, 16000), 16000)
+        rows = [f"{fold}-{source}-{take}-{number}.wav,{fold},{number},{kind},True,{source},{take}" for fold, source, take, number, kind in NOISES]
+        (tmp_path / "meta").mkdir()
+        (tmp_path / "meta" / "esc50.csv").write_text("\n".join(["filename,fold,target,category,esc10,src_file,take", *rows, "1-300-A-14.wav,1,14,chirping_birds,False,300,A", ""]))
+    return tmp_path
+
+
+def test_esc10_keeps_recordings_together(fake_esc10):
+    parts = {s: datasets.esc10(s, fake_esc10, sr=4000, samples=2000) for s in datasets.SPLITS}
+    assert {s: len(c) for s, c in parts.items()} == {"train": 8, "valid": 4, "test": 8}
+    assert all(c.classes == ("dog", "rain") and c.audio.shape[1] == 2000 and set(c.labels) == {0, 1} for c in parts.values())
+    assert {Path(f).name[0] for f in parts["valid"].files} == {"3"} and {Path(f).name[0] for f in parts["test"].files} == {"4", "5"}
+    assert datasets.esc10("test", fake_esc10).audio.shape == (8, 40000)
+
+
+def test_esc10_says_what_is_missing(fake_esc10, tmp_path):
+    for options in ({"split": "dev"}, {"root": tmp_path / "nowhere"}, {"samples": 0}, {"sr": 0}):
+        with pytest.raises(InputError) as error: datasets.esc10(**{"root": fake_esc10} | options)
+        assert one_line(error)
+
+
 @pytest.fixture
 def fake_sc09(tmp_path):
     for i, who in enumerate(("aa11", "bb22", "cc33", "dd44")):

@@ -208,6 +208,10 @@ def test_recipes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(audio.InputError): VocoderRecipe(**wrong)
 
 
+def test_a_window_shorter_than_a_spectrum_is_refused():
+    with pytest.raises(audio.InputError, match="windows"): vocoder.opponents(MelConfig(), VocoderRecipe(windows=(1, 100)))
+
+
 def test_vocode_asks_before_it_answers(words):
     net, bands = weights.load_model("vocoder-8k"), np.asarray(mel_spectrogram(words.audio[:2]))
     assert np.array_equal(vocoder.vocode(bands), vocoder.vocode(bands.astype("float64"), net))

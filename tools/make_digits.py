@@ -5,13 +5,16 @@ that ships as package data with a table of labels, voices and splits beside it.
 """
 import ctypes
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 
 from gan_audio_tut import audio
+
+try: import espeakng_loader
+except ModuleNotFoundError: sys.exit("espeakng_loader is missing; pip install 'gan_audio_tut[data]'")
 
 SR, SAMPLES, MARGIN = 8000, 8192, 512  # the margin keeps Vorbis from smearing one clip into the next
 WORDS = "zero one two three four five six seven eight nine".split()

@@ -14,14 +14,17 @@ import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
-import librosa
 import numpy as np
 
-from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, runs, specgan, training, vocoder, weights
-from gan_audio_tut.mel import MelConfig, mel_spectrogram
+from gan_audio_tut import audio, backbone, datasets, metrics, runs, specgan, training, vocoder, weights
+from gan_audio_tut.mel import MelConfig
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import vocoder as judging  # noqa: E402  what ships is judged as the benchmark judges
 
 FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence": "CC BY-SA 4.0", "licence": "CC BY-SA 4.0"}
 
@@ -116,20 +119,19 @@ def drum_ear(mel, seed=1):
 
 
 COPYIST, LATER = 4500, 4000  # steps without an opponent, and with
-TRIPS = 6                    # round trips of what ships: two more than it learned with
-VOCODERS = {"vocoder-8k": MelConfig(), "vocoder-16k": MelConfig(16000, 1024, 256, 80)}
+VOCODERS = {"vocoder-8k": judging.CONFIGS[8000], "vocoder-16k": judging.CONFIGS[16000]}
 
 
 def trained_vocoder(name, minutes, seed=0):
     config, recipe = VOCODERS[name], vocoder.VocoderRecipe()
-    sounds = vocoder.lessons(datasets.fsdd("train+valid"), config.sr, 2 * recipe.frames * config.hop_length, Path("runs/voices"))
+    sounds = judging.lessons(datasets.fsdd("train+valid"), config, recipe)
     facts = {"data": "FSDD and espeak-ng voices", "seed": seed, "mel": vars(config)}
     alone, then = replace(recipe, adversarial=0), replace(recipe, rate=recipe.rate / 2, fall=LATER)
     start, first = leg(f"runs/{name}/copyist", vocoder.vocoder_gan(sounds, config, alone, seed), facts | {"settings": vars(alone)}, minutes, COPYIST)
     if first["steps"] < COPYIST: return print(f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on")
     net, facts_then = leg(f"runs/{name}/run", vocoder.vocoder_gan(sounds, config, then, seed, start), facts | {"settings": vars(then)}, minutes, LATER)
     if facts_then["steps"] < LATER: return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
-    net.layers[-1].trips = TRIPS
+    net.layers[-1].trips = judging.TRIPS
     facts |= facts_then | {"settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}}
     weights.ship(name, net, FSDD | facts | {
         "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass",
@@ -139,24 +141,12 @@ def trained_vocoder(name, minutes, seed=0):
         "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and its twin without an opponent: benchmarks/vocoder-*.json"})
 
 
-def by_librosa(mel, config):
-    bins = librosa.feature.inverse.mel_to_stft(np.asarray(mel)[0].T, sr=config.sr, n_fft=config.n_fft, power=1.0)
-    return librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length, pad_mode="reflect")[None]
-
-
-def unheard(net, config, seconds=4):
-    "Fidelity on the real recordings of `speech16k`, whose five speakers are in no training set, beside 60 rounds of librosa's Griffin-Lim; and a copied hiss."
-    ways = {"network": lambda mel: np.asarray(net(mel, training=False)), "librosa, Griffin-Lim": lambda mel: by_librosa(mel, config)}
-    sounds = [audio.load(path, config.sr)[0] for path in sorted((datasets.data_dir() / "speech16k").glob("*.flac"))]
-    whole = seconds * config.sr // config.hop_length * config.hop_length
-    parts = [audio.set_level(y[i : i + whole], -23) for y in sounds for i in range(0, len(y) - whole, whole)]
-    hiss = 0.05 * np.random.default_rng(0).standard_normal((4, whole)).astype(np.float32)
-    scores = {}
+def unheard(net, config):
+    "The benchmark's figures on the real recordings of `speech16k`, whose five speakers are in no training set, beside 60 rounds of librosa's Griffin-Lim; and a copied hiss."
+    ways = {"network": lambda mel: np.asarray(net(mel, training=False)), "librosa, Griffin-Lim": partial(judging.by_librosa, config=config, steps=60)}
+    sounds, scores = judging.speech(config.sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))), {}
     for name, way in ways.items():
-        rows = [fidelity.score(y, way(mel_spectrogram(y[None], config))[0][:whole], config.sr) for y in parts]
-        copied = np.concatenate([way(mel_spectrogram(y[None], config)) for y in hiss])
-        found = {k: np.mean([r[k] for r in rows]) for k in ("pesq", "lsd", "stft", "stoi", "estoi") if k in rows[0]}
-        found |= {"hum": vocoder.hum(copied, config.sr, config.sr / config.hop_length), "texture": vocoder.texture(copied, config.n_fft)}
+        found = {k: mean for k, (mean, _) in judging.figures(way, sounds, config).items()} | judging.hissed(way, config)
         scores[name] = {k: round(float(v), 3) for k, v in found.items()}
     return scores
 
