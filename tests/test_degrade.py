@@ -1,0 +1,180 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from gan_audio_tut import audio, datasets, degrade, fidelity
+from gan_audio_tut.audio import InputError, rms, to_db
+
+SR = 8000
+
+
+def rng(seed=0): return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="module")
+def words():
+    clips = datasets.digits("valid")
+    return np.concatenate([audio.trim(y, SR) for y in clips.audio[::40][:4]])
+
+
+@pytest.mark.parametrize("snr_db", [-20, 0, 7.3, 60])
+@pytest.mark.parametrize("level", [1, 1e-3])
+def test_noise_stands_where_it_was_asked_to(words, snr_db, level):
+    y, n = degrade.add_noise(level * words, rng().standard_normal(len(words)), snr_db)
+    assert 20 * np.log10(rms(level * words) / rms(n)) == pytest.approx(snr_db, abs=1e-3)
+    assert y.dtype == n.dtype == np.float32 and np.allclose(y - n, level * words, atol=1e-6)
+
+
+@pytest.mark.parametrize("clean, noise", [(np.zeros(9), np.ones(9)), (np.ones(9), np.zeros(9)), (np.ones(9), np.ones(8)), (np.full(9, np.nan), np.ones(9)), (np.ones(0), np.ones(0))])
+def test_what_has_no_ratio_is_refused(clean, noise):
+    with pytest.raises(InputError): degrade.add_noise(clean, noise, 0.0)
+
+
+@pytest.mark.parametrize("name, slope", degrade.COLOURS.items())
+@pytest.mark.parametrize("sr", [8000, 44100])
+def test_colours_fall_as_they_should(name, slope, sr):
+    y = degrade.coloured(20 * sr, sr, rng(), slope)
+    power, f = np.abs(np.fft.rfft(y)) ** 2, np.fft.rfftfreq(len(y), 1 / sr)
+    octaves = [10 * np.log10(power[(f >= low) & (f < 2 * low)].mean()) for low in (200, 400, 800, 1600)]
+    assert np.diff(octaves) == pytest.approx(slope, abs=0.4) and rms(y) == pytest.approx(1, abs=1e-3)
+    assert power[f < 19].sum() < 1e-9 * power.sum()
+
+
+@pytest.mark.parametrize("freq", [50.0, 60.0])
+def test_mains_hum_at_multiples_only(freq):
+    y = degrade.mains(4 * SR, SR, rng(), freq)  # 4 s: a bin at every quarter of a hertz
+    power = np.abs(np.fft.rfft(y)) ** 2
+    at = (np.arange(1, 8) * freq * 4).astype(int)
+    assert power[at].sum() > 0.95 * power.sum() and power[at[0]] > power[at[1]] and rms(y) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_stretch_goes_round():
+    y = degrade.stretch_of([np.arange(10.0)], 35, rng())
+    assert len(y) == 35 and set(np.diff(y)) == {1.0, -9.0}
+    with pytest.raises(InputError): degrade.stretch_of([np.zeros(0)], 5, rng())
+    with pytest.raises(InputError): degrade.stretch_of([], 5, rng())
+
+
+def test_babble_and_equaliser_keep_their_level(words):
+    y = degrade.babble([words, words[::-1]], 8000, rng())
+    assert len(y) == 8000 and rms(y) == pytest.approx(1, abs=1e-3)
+    assert np.isfinite(degrade.babble([np.zeros(50)], 100, rng())).all()
+    e = degrade.equalised(words, rng())
+    assert rms(e) == pytest.approx(rms(words), rel=1e-3) and fidelity.snr(words, e) < 20
+    assert np.array_equal(degrade.equalised(np.zeros(64, np.float32), rng()), np.zeros(64))
+
+
+@pytest.mark.parametrize("below", [3.0, 15.0])
+def test_hard_clipping_tells_what_it_cut(words, below):
+    y, cut = degrade.hard_clip(words, below)
+    assert to_db(np.abs(y).max() / np.abs(words).max()) == pytest.approx(-below, abs=1e-3)
+    assert np.array_equal(y[~cut], words[~cut]) and (np.abs(words[cut]) > np.abs(y[cut])).all() and (np.sign(words[cut]) == np.sign(y[cut])).all()
+
+
+def test_clipping_leaves_silence_and_emptiness_alone():
+    for y in (np.zeros(5, np.float32), np.zeros(0, np.float32)):
+        hard, cut = degrade.hard_clip(y, 6.0)
+        assert np.array_equal(hard, y) and not cut.any() and np.array_equal(degrade.soft_clip(y, 12.0), y)
+
+
+def test_soft_clipping_can_be_undone(words):
+    y, peak, gain = degrade.soft_clip(words, 12.0), np.abs(words).max(), 10 ** (12 / 20) / np.abs(words).max()
+    assert np.abs(y).max() == pytest.approx(peak, rel=1e-5)
+    assert np.allclose(np.arctanh(y.astype(float) * np.tanh(gain * peak) / peak) / gain, words, atol=1e-4)
+
+
+@pytest.mark.parametrize("sr, highest", [(8000, 2000), (16000, 4000), (44100, 5513.3)])
+def test_narrow_takes_the_top_and_moves_nothing(sr, highest):
+    y = degrade.coloured(2 * sr, sr, rng())
+    z, f = degrade.narrow(y, sr, highest), np.fft.rfftfreq(2 * sr, 1 / sr)
+    power = lambda v: np.abs(np.fft.rfft(v * np.hanning(len(v)))) ** 2
+    assert len(z) == len(y) and power(z)[f > 1.1 * highest].sum() < 1e-5 * power(y)[f > 1.1 * highest].sum()
+    low = lambda v: np.fft.irfft(np.fft.rfft(v) * (f < 0.85 * highest), len(y))
+    assert fidelity.delay(y, z) == 0 and np.corrcoef(low(y), low(z))[0, 1] > 0.999
+    for wrong in (0, sr / 2, np.nan):
+        with pytest.raises(InputError): degrade.narrow(y, sr, wrong)
+
+
+def test_coarse_numbers():
+    y = np.linspace(-1, 1, 10001, dtype=np.float32)
+    assert len(np.unique(degrade.coarse(y, 3))) == len(np.unique(degrade.coarse(y, 3, law=True))) == 7
+    assert np.abs(degrade.coarse(y, 8) - y).max() <= 0.5 / 127 + 1e-6
+    for law in (False, True):
+        once = degrade.coarse(y, 6, law)
+        assert np.allclose(degrade.coarse(once, 6, law), once, atol=1e-6) and np.allclose(degrade.coarse(-y, 6, law), -once) and degrade.coarse(np.zeros(1), 6, law)[0] == 0
+    quiet = 0.01 * y
+    assert fidelity.snr(quiet, degrade.coarse(quiet, 8, law=True)) > fidelity.snr(quiet, degrade.coarse(quiet, 8)) + 10
+    for bits in (1, 17):
+        with pytest.raises(InputError): degrade.coarse(y, bits)
+
+
+@pytest.mark.parametrize("name, sr", [("mp3", 8000), ("mp3", 44100), ("vorbis", 8000), ("vorbis", 22050), ("opus", 16000)])
+def test_codecs_move_nothing(words, name, sr):
+    y = audio.resample(words, SR, sr)
+    small, good = degrade.codec(y, sr, name), degrade.codec(y, sr, name, squeeze=0.0)
+    assert small.shape == y.shape and fidelity.delay(y, small) == 0
+    assert fidelity.snr(y, small) < fidelity.snr(y, good) and fidelity.snr(y, good) > 10
+
+
+def test_codecs_say_what_they_cannot():
+    for options in ({"name": "flac"}, {"name": "opus", "sr": 11025}, {"squeeze": 1.5}):
+        with pytest.raises(InputError) as error: degrade.codec(np.zeros(800, np.float32), **({"sr": SR} | options))
+        assert "\n" not in str(error.value)
+
+
+def test_gaps_do_not_touch(words):
+    for seed in range(20):
+        y, mask = degrade.gaps(words, SR, rng(seed), 3, 0.02, 0.1, clear=0.05)
+        runs = [(k, len(list(g))) for k, g in itertools.groupby(mask)]
+        assert [k for k, _ in runs] == [False, True] * 3 + [False]
+        assert all(160 <= n <= 800 if k else n >= 400 for k, n in runs) and (y[mask] == 0).all() and np.array_equal(y[~mask], words[~mask])
+
+
+def test_gaps_that_do_not_fit_are_refused(words):
+    with pytest.raises(InputError, match="fewer or shorter"): degrade.gaps(words[:1000], SR, rng(), 3)
+
+
+@pytest.mark.parametrize("t60", [0.2, 0.8])
+def test_rooms_decay_as_asked(t60):
+    for seed in range(3):
+        h = degrade.room(SR, rng(seed), t60, direct=0.0)
+        left = 10 * np.log10(np.cumsum(h[::-1].astype(float) ** 2)[::-1] / np.sum(h**2) + 1e-12)
+        at = np.flatnonzero((left < -10) & (left > -35))
+        assert -60 / np.polyfit(at / SR, left[at], 1)[0] == pytest.approx(t60, rel=0.25)
+        assert h[0] == 1 and np.sum(h[1:] ** 2) == pytest.approx(1, rel=1e-3)
+
+
+def test_a_room_of_nothing_is_the_sound(words):
+    assert np.allclose(degrade.reverberate(words, np.array([1.0])), words, atol=1e-6)
+    wet = degrade.reverberate(words, degrade.room(SR, rng(), 0.4))
+    assert wet.shape == words.shape and fidelity.delay(words, wet) == 0
+
+
+@pytest.mark.parametrize("kind", degrade.KINDS)
+@pytest.mark.parametrize("sr", [8000, 16000])
+def test_every_kind_by_seed(words, kind, sr):
+    y = audio.resample(words, SR, sr)
+    seen = [degrade.damage(y, sr, kind, seed, noises=[y[::-1]], voices=[y]) for seed in range(4)]
+    again, _ = degrade.damage(y, sr, kind, 3, noises=[y[::-1]], voices=[y])
+    assert np.array_equal(seen[3][0], again) and len({v.tobytes() for v, _ in seen}) > 1
+    for v, done in seen:
+        assert v.shape == y.shape and v.dtype == np.float32 and np.isfinite(v).all() and done.kind == kind and done.settings
+        if done.mask is not None: assert np.array_equal(v[~done.mask], y[~done.mask]) and done.mask.any()
+        if done.noise is not None: assert np.array_equal(y + done.noise, v)
+
+
+def test_noise_says_its_true_level(words):
+    for seed in range(12):
+        y, done = degrade.damage(words, SR, "noise", seed)
+        assert fidelity.snr(words, y) == pytest.approx(done.settings["snr_db"], abs=0.01)
+
+
+def test_silent_recordings_do_not_stop_a_training(words):
+    for seed in range(12): assert np.isfinite(degrade.damage(words, SR, "noise", seed, noises=[np.zeros(100)], voices=[np.zeros(100)])[0]).all()
+
+
+@pytest.mark.parametrize("kind, y", [("rust", np.ones(800)), ("noise", np.zeros(800)), ("gaps", np.ones(100)), ("noise", np.zeros(0))])
+def test_what_cannot_be_damaged_is_named(kind, y):
+    with pytest.raises(InputError) as error: degrade.damage(y, SR, kind)
+    assert "\n" not in str(error.value)
