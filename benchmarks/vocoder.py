@@ -196,7 +196,9 @@ def judge(sr, seed, part, peers, lean):
         results[name]["hiss"] = rounded(hissed(way, config))
         if sr == 8000: results[name]["heard"] = rounded(heard(way, single_words(part), config))
         print(name, results[name], flush=True)
-    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else ""), {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results, "times real time": rounded(paces(found, sr, peers))})
+    facts = {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
+    if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
+    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else ""), facts)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'gan_audio_tut/backbone.py'),
                                         'gan_audio_tut.backbone.moved': ('backbone.html#moved', 'gan_audio_tut/backbone.py'),
                                         'gan_audio_tut.backbone.pulse_share': ('backbone.html#pulse_share', 'gan_audio_tut/backbone.py'),
+                                        'gan_audio_tut.backbone.softened': ('backbone.html#softened', 'gan_audio_tut/backbone.py'),
                                         'gan_audio_tut.backbone.spectral_gan': ('backbone.html#spectral_gan', 'gan_audio_tut/backbone.py'),
                                         'gan_audio_tut.backbone.spectral_generator': ( 'backbone.html#spectral_generator',
                                                                                        'gan_audio_tut/backbone.py'),

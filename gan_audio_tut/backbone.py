@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'SpectralHead', 'frame_block', 'spectral_generator', 'pulse_share', 'log_spectrogram',
-           'frame_discriminator', 'together', 'moved', 'SpectralRecipe', 'views_of', 'spectral_gan', 'build']
+           'frame_discriminator', 'together', 'moved', 'SpectralRecipe', 'softened', 'views_of', 'spectral_gan',
+           'build']
 
 # %% ../nbs/09a_backbone.ipynb #cf43f7e4
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def moved(
     y = tf.gather(tf.pad(y, [(0, 0), (shift, shift)]), at + tf.range(y.shape[1]), batch_dims=1)
     return y * 10 ** ((2 * u[:, 1:] - 1) * gain_db / 20)
 
-# %% ../nbs/09a_backbone.ipynb #1361959c
+# %% ../nbs/09a_backbone.ipynb #540a1cbb
 @dataclass(frozen=True)
 class SpectralRecipe(Recipe):
     "A way to train the waveform GAN: the picture GAN's settings, and these."
@@ -144,15 +145,20 @@ class SpectralRecipe(Recipe):
     dim: int = 128           # numbers a frame in the frame blocks
     blocks: int = 2
     fine: int = 64           # width of the short-window discriminator; 0 leaves it out
+    share: float = 0.1       # of its slope, that reaches the generator
     shift: float = 0.0       # seconds, what a sound is moved by at most before it is judged
     gain_db: float = 0.0     # dB, what it is made louder or softer by at most
 
-# %% ../nbs/09a_backbone.ipynb #f9e54a4f
+# %% ../nbs/09a_backbone.ipynb #5eb2c886
+def softened(x, share):
+    "The same numbers, with a share of the slope."
+    return share * x + ops.stop_gradient((1 - share) * x)
+
 def views_of(config, recipe):
     "The job's `view`: the mel picture, and the short window's spectrogram if there is a discriminator for it."
     def view(y):
         seen = [mel_picture(y, config)]
-        return seen + [log_spectrogram(y, config.n_fft // 8, config.hop_length // 4)] if recipe.fine else seen
+        return seen + [softened(log_spectrogram(y, config.n_fft // 8, config.hop_length // 4), recipe.share)] if recipe.fine else seen
     return view
 
 # %% ../nbs/09a_backbone.ipynb #9e36a10b
