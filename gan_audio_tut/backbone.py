@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'SpectralHead', 'frame_block', 'spectral_generator', 'pulse_share', 'log_spectrogram',
-           'frame_discriminator', 'together', 'moved', 'SpectralRecipe', 'softened', 'views_of', 'spectral_gan',
+           'frame_discriminator', 'together', 'softened', 'moved', 'SpectralRecipe', 'views_of', 'spectral_gan',
            'build']
 
 # %% ../nbs/09a_backbone.ipynb #cf43f7e4
@@ -40,15 +40,16 @@ class SpectralHead(layers.Layer):
 
     def get_config(self): return super().get_config() | {"n_fft": self.n_fft, "hop_length": self.hop_length, "start": self.start}
 
-# %% ../nbs/09a_backbone.ipynb #c91365b2
+# %% ../nbs/09a_backbone.ipynb #c88de8c2
 def frame_block(
     x,                 # (B, frames, n)
     kernel: int = 7,   # frames seen
     grow: int = 2,     # width of the hidden layer, as a multiple of n
+    dilation: int = 1,  # from one of these frames to the next
 ):                     # (B, frames, n)
     "Along time, across channels, and added (after Liu et al. 2022, section 2.6, with RMS norm)."
     n = x.shape[-1]
-    h = layers.DepthwiseConv1D(kernel, padding="same")(x)
+    h = layers.DepthwiseConv1D(kernel, padding="same", dilation_rate=dilation)(x)
     h = layers.RMSNormalization(axis=-1)(h)
     h = layers.Dense(grow * n, activation="gelu")(h)                                        # (B, frames, grow * n)
     return layers.Add()([x, layers.Dense(n, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)])
@@ -124,6 +125,12 @@ def together(discriminators, classes):
     logits = [d([v, label] if classes else v) for d, v in zip(discriminators, views)]
     return keras.Model([*views, label] if classes else views, layers.Concatenate()(logits), name="discriminators")
 
+# %% ../nbs/09a_backbone.ipynb #3f6102ea
+def softened(x, share):
+    "The same numbers, with a share of the slope."
+    kept = ops.stop_gradient(x)
+    return kept + share * (x - kept)
+
 # %% ../nbs/09a_backbone.ipynb #6cf26b71
 def moved(
     y,                      # (B, samples)
@@ -149,11 +156,7 @@ class SpectralRecipe(Recipe):
     shift: float = 0.0       # seconds, what a sound is moved by at most before it is judged
     gain_db: float = 0.0     # dB, what it is made louder or softer by at most
 
-# %% ../nbs/09a_backbone.ipynb #5eb2c886
-def softened(x, share):
-    "The same numbers, with a share of the slope."
-    return share * x + ops.stop_gradient((1 - share) * x)
-
+# %% ../nbs/09a_backbone.ipynb #c8158db4
 def views_of(config, recipe):
     "The job's `view`: the mel picture, and the short window's spectrogram if there is a discriminator for it."
     def view(y):

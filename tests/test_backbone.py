@@ -47,14 +47,15 @@ def test_the_head_takes_any_number_of_frames():
     assert [net(np.zeros((1, n, 8), np.float32)).shape[1] for n in (2, 9, 100)] == [32, 256, 99 * 32]
 
 
-def test_the_reach_of_a_block():
+@pytest.mark.parametrize("dilation, ends", [(1, (17, 23)), (4, (14, 26))])
+def test_the_reach_of_a_block(dilation, ends):
     inputs = keras.Input((40, 4))
-    net = keras.Model(inputs, backbone.frame_block(backbone.frame_block(inputs, kernel=5), kernel=3))
+    net = keras.Model(inputs, backbone.frame_block(backbone.frame_block(inputs, kernel=5), kernel=3, dilation=dilation))
     x = np.random.default_rng(0).standard_normal((1, 40, 4)).astype(np.float32)
     y = x.copy()
     y[0, 20] += 1
     touched = np.flatnonzero(np.abs(net(x) - net(y)).max((0, 2)) > 1e-7)
-    assert (touched[0], touched[-1]) == (17, 23)
+    assert (touched[0], touched[-1]) == ends
 
 
 @pytest.mark.parametrize("frames, classes, hop", [(64, 10, 128), (32, 3, 64), (16, 0, 128)])
@@ -80,6 +81,22 @@ def test_the_listeners_pass_a_finite_gradient_at_silence():
     judge = backbone.together([specgan.picture_discriminator(width=2), backbone.frame_discriminator(width=2)], 10)
     with tf.GradientTape() as tape: loss = tf.reduce_sum(judge([*view(y), tf.zeros(2, tf.int32)]))
     assert np.isfinite(tape.gradient(loss, y).numpy()).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1, 0.0])
+def test_a_share_of_the_slope(share):
+    x = tf.Variable([[0.3, -2.0, 1e-3]])
+    with tf.GradientTape() as tape: y = backbone.softened(x, share)
+    assert np.allclose(y, x, rtol=1e-6) and np.allclose(tape.gradient(y, x), share, atol=1e-7)
+
+
+def test_the_share_reaches_the_generator_through_the_view():
+    steep = []
+    for share in (1.0, 0.1):
+        y = tf.Variable(CLIPS.audio[:2])
+        with tf.GradientTape() as tape: loss = tf.reduce_mean(backbone.views_of(mel.MelConfig(), replace(SMALL, share=share))(y)[1])
+        steep.append(tape.gradient(loss, y).numpy())
+    assert np.abs(steep[0]).max() > 0 and np.allclose(steep[1], 0.1 * steep[0], rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [0, 10])
