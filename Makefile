@@ -19,7 +19,7 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 	@echo open _docs/docs/index.html
 
 bench: .venv/bench                        ## measure the claims again; some nine hours, on the data in GAN_AUDIO_TUT_DATA_DIR
-	test -d runs/voices || $(BIN)/python tools/make_voices.py runs/voices --minutes 100
+	$(BIN)/python tools/make_voices.py runs/voices --minutes 100
 	for b in mel.py step.py health.py speak.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
 	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done

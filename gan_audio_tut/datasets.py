@@ -56,15 +56,20 @@ class Clips:
         files = tuple(np.array(self.files, object)[index]) if self.files else ()
         return replace(self, audio=self.audio[index], labels=self.labels[index], speakers=pick(self.speakers), files=files)
 
-# %% ../nbs/06_datasets.ipynb #5431131f
+# %% ../nbs/06_datasets.ipynb #acbe1cc3
 SPLITS = ("train", "valid", "test")
 
 def _splits(split):
     "The names in 'train' or 'train+valid'; anything else is an `InputError`."
-    names = list(dict.fromkeys(split.split("+")))
+    names = list(dict.fromkeys(str(split).split("+")))
     unknown = [s for s in names if s not in SPLITS]
     if unknown: raise InputError(f"{unknown[0] or 'no name'}: no such split; choose train, valid or test, or join them: train+valid")
     return names
+
+def _whole(**settings):
+    "`InputError` unless every setting is a positive whole number."
+    for name, v in settings.items():
+        if isinstance(v, bool) or not hasattr(v, "__index__") or v < 1: raise InputError(f"{name} {v!r}: will not do; give a positive whole number")
 
 # %% ../nbs/06_datasets.ipynb #d5521661
 def _envelope(n, sr, decay, start=0.0):
@@ -247,10 +252,10 @@ def _readable(p):
     if not regular: raise InputError(f"{p}: is no regular file; remove it")
     return p
 
-# %% ../nbs/06_datasets.ipynb #d9491bb0
+# %% ../nbs/06_datasets.ipynb #41e8a2da
 def _spoken(name, found, word, voice, sr, samples):
     "Digits from the files that `found` marks as wanted; `word(path)` is 0 to 9, `voice(path)` a name, numbered over all of `found`."
-    if min(sr, samples) < 1: raise InputError(f"{name}: cannot be cut with sr {sr}, samples {samples}; both must be positive")
+    _whole(sr=sr, samples=samples)
     voices = tuple(sorted({voice(p) for p in found}))
     number = {v: i for i, v in enumerate(voices)}
     audio, origin = _collect([p for p, kept in found.items() if kept], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
@@ -293,18 +298,22 @@ def sc09(
     found = {p: where.get(f"{p.parent.name}/{p.name}", "train") in wanted for p in paths}
     return _spoken("sc09", found, lambda p: NUMBERS.index(p.parent.name), lambda p: p.name.partition("_nohash_")[0], sr, samples)
 
-# %% ../nbs/06_datasets.ipynb #dd219149
+# %% ../nbs/06_datasets.ipynb #0c2e184a
 def _esc_names(root):
     "ESC-10's files and their kinds, from folders of kinds or from ESC-50 as published: {path: (kind, fold)}."
-    table, found = root / "meta" / "esc50.csv", {}
-    if table.is_file():
-        with open(table, newline="") as f: kinds = {row["filename"]: row["category"] for row in csv.DictReader(f) if row["esc10"] == "True"}
-        found = {root / "audio" / name: kind for name, kind in kinds.items() if (root / "audio" / name).is_file()}
-    found = found or {p: p.parent.name for p in sorted(root.glob("*/*"))}
+    table = next(iter([*root.glob("meta/esc50.csv"), *root.glob("*/meta/esc50.csv")]), None)  # unpacked here, or in a folder of its own
+    if table:
+        audio = table.parent.parent / "audio"
+        try:
+            with open(table, newline="", encoding="utf-8-sig") as f: kinds = {row["filename"]: row["category"] for row in csv.DictReader(f) if row["esc10"].lower() == "true"}
+        except (KeyError, AttributeError, UnicodeDecodeError, csv.Error, OSError): raise InputError(f"{table}: is damaged; copy it again") from None
+        found = {audio / name: kind for name, kind in kinds.items() if (audio / name).is_file()}
+        if not found: raise InputError(f"{table}: names no recording of ESC-10 that lies in {audio}; copy both again")
+    else: found = {p: p.parent.name for p in sorted(root.glob("*/*")) if p.parent.name != "audio"}
     fold = lambda p: re.match(r"([1-5])-\d+-[A-Z]", p.name)
     return {p: (kind, int(fold(p)[1])) for p, kind in found.items() if fold(p)}
 
-# %% ../nbs/06_datasets.ipynb #34d5bf08
+# %% ../nbs/06_datasets.ipynb #eb428949
 def esc10(
     split: str = "train",    # "train", "valid", "test", or joined with "+"
     root: Path | None = None,  # ESC-50 as published, or a folder for each kind; None looks in `data_dir()`
@@ -312,10 +321,11 @@ def esc10(
     samples: int | None = None,  # None: the whole clip, five seconds
 ) -> Clips:
     "Ten kinds of everyday noises (Piczak 2015), split by recording: fold 3 is for validation, 4 and 5 are the test."
-    wanted, root, samples = _splits(split), Path(os.path.expanduser(root or data_dir() / "esc10")), 5 * sr if samples is None else samples
-    if min(sr, samples) < 1: raise InputError(f"esc10: cannot be cut with sr {sr}, samples {samples}; both must be positive")
+    wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "esc10"))
+    _whole(sr=sr, samples=1 if samples is None else samples)
+    samples = 5 * sr if samples is None else samples
     found = _esc_names(root)
-    if not found: raise InputError(f"{root}: holds no ESC-10; unpack github.com/karolpiczak/ESC-50 there (600 MB, CC BY-NC; its ten classes of ESC-10 are CC BY)")
+    if not found: raise InputError(f"{root}: holds no ESC-10; unpack github.com/karolpiczak/ESC-50 in it (600 MB, CC BY-NC; its ten classes of ESC-10 are CC BY)")
     part = lambda fold: {3: "valid", 4: "test", 5: "test"}.get(fold, "train")
     audio, origin = _collect([p for p, (_, fold) in found.items() if part(fold) in wanted], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
     if not origin: raise InputError(f"{root}: no usable recording of this split is there; choose another split")

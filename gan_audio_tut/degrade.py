@@ -6,8 +6,9 @@
 __all__ = ['COLOURS', 'CODECS', 'KINDS', 'add_noise', 'coloured', 'mains', 'stretch_of', 'babble', 'equalised', 'hard_clip',
            'soft_clip', 'narrow', 'coarse', 'codec', 'gaps', 'room', 'reverberate', 'Damage', 'damage']
 
-# %% ../nbs/11_degrade.ipynb #aede71ed
+# %% ../nbs/11_degrade.ipynb #c6454279
 import io
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,22 +16,36 @@ import soundfile as sf
 from scipy.interpolate import PchipInterpolator
 from scipy.signal import fftconvolve
 
-from .audio import InputError, fix_length, from_db, resample, rms
+from .audio import InputError, check_audio, fix_length, from_db, resample, rms
 
-# %% ../nbs/11_degrade.ipynb #e9e5c5ec
+# %% ../nbs/11_degrade.ipynb #ca6b5abf
+def _sound(y, sr=8000, name="the sound"):
+    "`y` as (samples,) of float32 that can be trusted, or one line why not."
+    y = check_audio(y, sr, name)
+    if y.ndim != 1: raise InputError(f"{name}: has shape {y.shape}; give one channel at a time")
+    return y
+
+def _within(low, high, **settings):
+    "`InputError` for a setting out of its range; NaN is out of every range."
+    for name, v in settings.items():
+        if not (isinstance(v, numbers.Real) and low <= v <= high): raise InputError(f"{name} {v!r}: give {low:g} to {high:g}")
+
+# %% ../nbs/11_degrade.ipynb #b538d686
 def add_noise(
     y: np.ndarray,      # (samples,), the clean sound
     noise: np.ndarray,  # (samples,)
     snr_db: float,      # wanted, over the whole sound
 ) -> tuple[np.ndarray, np.ndarray]:  # the mixture; the noise as it stands in it
     "Noise at an exact signal-to-noise ratio; `InputError` where one of the two is silent."
+    y, noise = _sound(y), _sound(noise, name="the noise")
+    _within(-200, 200, snr_db=snr_db)
     if y.shape != noise.shape: raise InputError(f"noise of shape {noise.shape}, sound of shape {y.shape}; give as many samples")
     signal, level = rms(y), rms(noise)
     if not (signal > 0 and level > 0): raise InputError("silence has no signal-to-noise ratio; give a sound and a noise that are not silent")
     noise = (noise * (signal / level * from_db(-snr_db))).astype(np.float32)
     return y + noise, noise
 
-# %% ../nbs/11_degrade.ipynb #b138beec
+# %% ../nbs/11_degrade.ipynb #631b5788
 COLOURS = {"white": 0.0, "pink": -3.01, "brown": -6.02}  # dB an octave
 
 def coloured(
@@ -41,12 +56,13 @@ def coloured(
     lowest: float = 20.0,  # Hz; nothing below
 ) -> np.ndarray:           # (samples,), RMS 1
     "Gaussian noise of a colour."
+    _within(1, 1e9, samples=samples), _within(1, 1e6, sr=sr), _within(-60, 60, slope=slope), _within(1e-3, sr / 2, lowest=lowest)
     f = np.fft.rfftfreq(samples, 1 / sr)
     gain = np.where(f >= lowest, (np.maximum(f, lowest) / lowest) ** (slope / 6.0206), 0.0)
     y = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * gain, samples)
     return (y / max(rms(y), 1e-12)).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #7baded60
+# %% ../nbs/11_degrade.ipynb #6f7deb61
 def mains(
     samples: int,
     sr: int,
@@ -55,14 +71,16 @@ def mains(
     highest: float = 1500.0,    # Hz
 ) -> np.ndarray:                # (samples,), RMS 1
     "A mains hum: multiples of its frequency, falling by 6 to 12 dB an octave, the even ones 12 dB below the odd."
+    _within(1, 1e9, samples=samples), _within(100, 1e6, sr=sr)
     freq = freq or rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
+    _within(5, 0.45 * sr, freq=freq)
     k = np.arange(1, max(2, int(min(highest, 0.45 * sr) / freq) + 1))
     level = from_db(-rng.uniform(6, 12) * np.log2(k) - 12 * (k % 2 == 0) + rng.normal(0, 2, len(k)))
     t, phase = np.arange(samples) / sr, rng.uniform(0, 2 * np.pi, len(k))
     y = sum(a * np.sin(2 * np.pi * freq * n * t + p) for n, a, p in zip(k, level, phase))
     return (y / rms(y)).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #951f73e8
+# %% ../nbs/11_degrade.ipynb #14954cb6
 def stretch_of(
     sounds,              # list of (samples,) waveforms
     samples: int,
@@ -70,11 +88,10 @@ def stretch_of(
 ) -> np.ndarray:         # (samples,)
     "A piece of one of the sounds from a random start; a short one goes round, with a seam."
     if not len(sounds): raise InputError("no recordings to draw from; give at least one")
-    y = sounds[rng.integers(len(sounds))]
-    if not len(y): raise InputError("an empty recording among those to draw from; take it out")
+    y = _sound(sounds[rng.integers(len(sounds))], name="a recording to draw from")
     return np.take(y, rng.integers(len(y)) + np.arange(samples), mode="wrap").astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #498475c4
+# %% ../nbs/11_degrade.ipynb #58c3c495
 def babble(
     voices,              # list of (samples,) recordings of speech
     samples: int,
@@ -82,11 +99,12 @@ def babble(
     talkers: int = 6,
 ) -> np.ndarray:         # (samples,), RMS 1
     "Several talkers at once, at levels within 6 dB."
+    _within(1, 1000, talkers=talkers)
     parts = [stretch_of(voices, samples, rng) for _ in range(talkers)]
     y = sum(p / max(rms(p), 1e-5) * from_db(rng.uniform(-6, 0)) for p in parts)
     return (y / max(rms(y), 1e-5)).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #7cd6bfc0
+# %% ../nbs/11_degrade.ipynb #6709ff5d
 def equalised(
     y: np.ndarray,        # (samples,)
     rng: np.random.Generator,
@@ -94,42 +112,49 @@ def equalised(
     points: int = 6,
 ) -> np.ndarray:          # (samples,), at the same RMS
     "Another tone colour: a gain that bends smoothly through points evenly spaced from 0 Hz to half the rate."
+    y = _sound(y)
+    _within(0, 60, spread=spread), _within(2, 1000, points=points)
     spectrum = np.fft.rfft(y)
     gain = PchipInterpolator(np.arange(points), rng.normal(0, spread, points))(np.linspace(0, points - 1, len(spectrum)))
     out = np.fft.irfft(spectrum * from_db(gain), len(y))
     return (out * rms(y) / max(rms(out), 1e-12)).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #2b7ae7fd
+# %% ../nbs/11_degrade.ipynb #5f8f94eb
 def hard_clip(
     y: np.ndarray,   # (samples,)
     below: float,    # dB, the limit below the sound's peak
 ) -> tuple[np.ndarray, np.ndarray]:  # clipped; mask (samples,), True where a sample was cut
     "Everything above a limit is the limit."
-    limit = np.float32(np.abs(y).max(initial=0) * from_db(-below))
+    y = _sound(y)
+    _within(0, 200, below=below)
+    limit = np.float32(np.abs(y).max() * from_db(-below))
     return np.clip(y, -limit, limit), np.abs(y) > limit
 
-# %% ../nbs/11_degrade.ipynb #267d6b60
+# %% ../nbs/11_degrade.ipynb #a6bee8d1
 def soft_clip(
     y: np.ndarray,   # (samples,)
     drive: float,    # dB, how far the peak is driven beyond 1
 ) -> np.ndarray:
     "tanh, at the peak's old height: quiet parts grow by up to `drive`."
-    peak = np.abs(y).max(initial=0)
+    y = _sound(y)
+    _within(-60, 60, drive=drive)
+    peak = np.abs(y).max()
     if peak == 0: return y
     gain = from_db(drive) / peak
     return (np.tanh(gain * y) * peak / np.tanh(gain * peak)).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #ad48b8c5
+# %% ../nbs/11_degrade.ipynb #a6a39150
 def narrow(
     y: np.ndarray,   # (samples,)
     sr: int,
     highest: float,  # Hz, below sr / 2
 ) -> np.ndarray:     # (samples,), at the same rate
     "Through a rate of twice `highest`, and back: nothing is left above, nothing has moved."
-    if not 0 < highest < sr / 2: raise InputError(f"highest {highest:g} Hz; give more than 0 and less than half the rate, {sr / 2:g}")
+    y = _sound(y, sr)
+    if not 1 <= highest < sr / 2: raise InputError(f"highest {highest:g} Hz; give at least 1 and less than half the rate, {sr / 2:g}")
     return resample(resample(y, sr, round(2 * highest)), round(2 * highest), sr)[: len(y)]
 
-# %% ../nbs/11_degrade.ipynb #72a60011
+# %% ../nbs/11_degrade.ipynb #bf4efc4c
 def coarse(
     y: np.ndarray,      # (samples,), in [-1, 1]
     bits: int,          # 2 to 16
@@ -137,7 +162,9 @@ def coarse(
     mu: float = 255.0,
 ) -> np.ndarray:
     "Fewer numbers: rounded to 2**bits - 1 levels, one of them silence."
-    if not 2 <= bits <= 16: raise InputError(f"{bits} bits; give 2 to 16")
+    y = _sound(y)
+    if bits not in range(2, 17): raise InputError(f"{bits} bits; give 2 to 16")
+    _within(1, 1e6, mu=mu)
     half = 2 ** (bits - 1) - 1
     y = np.clip(y, -1, 1)
     if not law: return (np.round(y * half) / half).astype(np.float32)
@@ -151,7 +178,7 @@ CODECS = {  # container, coding, most compression (libsndfile refuses MP3 at 1),
     "opus": ("OGG", "OPUS", 1.0, (8000, 12000, 16000, 24000, 48000)),
 }
 
-# %% ../nbs/11_degrade.ipynb #0c67fe7f
+# %% ../nbs/11_degrade.ipynb #f0eeaaf6
 def codec(
     y: np.ndarray,          # (samples,)
     sr: int,                # a codec that does not know it works at the next rate it knows
@@ -160,7 +187,8 @@ def codec(
 ) -> np.ndarray:            # (samples,)
     "Through a lossy file and back, in memory."
     if name not in CODECS: raise InputError(f"no codec {name}; give one of {', '.join(CODECS)}")
-    if not 0 <= squeeze <= 1: raise InputError(f"squeeze {squeeze}; give 0 to 1")
+    y = _sound(y, sr)
+    _within(0, 1, squeeze=squeeze), _within(0, 100, peak=float(np.abs(y).max()))  # louder, and the MP3 encoder takes the process with it
     form, subtype, most, rates = CODECS[name]
     at = int(min((r for r in rates if r >= sr), default=max(rates, default=sr)))
     file, z = io.BytesIO(), resample(y, sr, at)
@@ -169,10 +197,10 @@ def codec(
             for k in range(0, len(z), 1 << 16): f.write(z[k : k + (1 << 16)])  # one long write overflows Vorbis' stack
         file.seek(0)
         back, _ = sf.read(file, dtype="float32")
-    except sf.LibsndfileError as e: raise InputError(f"{name} at {sr} Hz: {e.error_string}; another rate, or another codec, may work") from None
+    except sf.LibsndfileError as e: raise InputError(f"{name} at {at} Hz: {e.error_string}") from None
     return fix_length(resample(back, at, sr), len(y))
 
-# %% ../nbs/11_degrade.ipynb #ddad915e
+# %% ../nbs/11_degrade.ipynb #f55234e0
 def gaps(
     y: np.ndarray,         # (samples,)
     sr: int,
@@ -182,6 +210,9 @@ def gaps(
     clear: float = 0.05,   # seconds of sound around each
 ) -> tuple[np.ndarray, np.ndarray]:  # with gaps; mask (samples,), True inside
     "Silence at random places that do not touch; `InputError` where they do not fit."
+    y = _sound(y, sr)
+    if not (0 < shortest <= longest < np.inf and 0 <= clear < np.inf and count in range(1, 10**6)):
+        raise InputError(f"{count} gaps of {shortest} to {longest} s, {clear} s apart: give at least one gap, longer than nothing, the shortest first")
     lengths = np.maximum(1, np.round(rng.uniform(shortest, longest, count) * sr)).astype(int)
     space = max(1, round(clear * sr))
     free = len(y) - lengths.sum() - (count + 1) * space
@@ -191,7 +222,7 @@ def gaps(
     for start, n in zip(before + np.cumsum(lengths) - lengths, lengths): mask[start : start + n] = True
     return np.where(mask, 0, y).astype(np.float32), mask
 
-# %% ../nbs/11_degrade.ipynb #c5592ad7
+# %% ../nbs/11_degrade.ipynb #9e4fd8f0
 def room(
     sr: int,
     rng: np.random.Generator,
@@ -199,6 +230,7 @@ def room(
     direct: float = 3.0,   # dB, the direct sound above all echoes together
 ) -> np.ndarray:           # (samples,), begins with the direct sound, 1
     "A synthetic room's answer to a click: early echoes, then noise that decays, on high twice as fast."
+    _within(100, 1e6, sr=sr), _within(0.01, 20, t60=t60), _within(-60, 60, direct=direct)
     n = max(2, round(1.2 * t60 * sr))
     t = np.arange(n) / sr
     white, high = np.fft.rfft(rng.standard_normal(n)), np.fft.rfftfreq(n, 1 / sr) > 2000
@@ -210,12 +242,13 @@ def room(
     np.add.at(tail, rng.integers(1, max(2, round(0.03 * sr)), 6).clip(max=n - 1), walls)
     return np.concatenate([[1.0], tail[1:] * from_db(-direct) / np.sqrt(np.sum(tail[1:] ** 2))]).astype(np.float32)
 
-# %% ../nbs/11_degrade.ipynb #272e280c
+# %% ../nbs/11_degrade.ipynb #d9918525
 def reverberate(
     y: np.ndarray,   # (samples,)
     rir: np.ndarray,  # from `room`, or measured; the direct sound first
 ) -> np.ndarray:      # (samples,)
     "The sound in a room, cut to its own length."
+    y, rir = _sound(y), _sound(rir, name="the room's answer")
     return fftconvolve(y, rir)[: len(y)].astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #423c6af5
@@ -275,7 +308,7 @@ def _room(y, sr, rng, *_):
 # %% ../nbs/11_degrade.ipynb #c36eba46
 KINDS = {"noise": _noise, "clip": _clip, "soft": _soft, "narrow": _narrow, "gaps": _gaps, "coarse": _coarse, "codec": _codec, "room": _room}
 
-# %% ../nbs/11_degrade.ipynb #eb398311
+# %% ../nbs/11_degrade.ipynb #af1cb5a0
 def damage(
     y: np.ndarray,   # (samples,), not silent
     sr: int,
@@ -286,6 +319,8 @@ def damage(
 ) -> tuple[np.ndarray, Damage]:
     "Damage of a kind, its numbers drawn by seed; what was done stands beside it."
     if kind not in KINDS: raise InputError(f"no damage called {kind}; give one of {', '.join(KINDS)}")
-    y = np.asarray(y, np.float32)
-    if y.ndim != 1 or not np.isfinite(y).all() or not np.any(y): raise InputError(f"a sound of shape {y.shape}, silent or not finite; give (samples,) with something to damage")
-    return KINDS[kind](y, sr, np.random.default_rng(seed), noises, voices)
+    y = _sound(y, sr)
+    if not np.any(y): raise InputError("the sound: is silent; there is nothing to damage")
+    try: rng = np.random.default_rng(tuple(np.atleast_1d(seed)))
+    except (TypeError, ValueError): raise InputError(f"seed {seed!r}: give a whole number that is not negative, or several") from None
+    return KINDS[kind](y, sr, rng, noises, voices)

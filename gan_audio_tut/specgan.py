@@ -7,7 +7,8 @@ __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pic
            'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'check_clips', 'config_for',
            'run_of', 'picture_gan', 'save_samples']
 
-# %% ../nbs/08_specgan.ipynb #9273dc65
+# %% ../nbs/08_specgan.ipynb #029ba91f
+import numbers
 import operator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from .datasets import Clips
 from .mel import MelConfig, bands_of, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #2a50cd80
+# %% ../nbs/08_specgan.ipynb #e3638139
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
     labels,                  # (N,) integers; without a label input they only say how many
@@ -35,7 +36,7 @@ def from_noise(
     labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
     if labels.ndim != 1 or not len(labels) or (classes and not (0 <= labels.min() and labels.max() < classes[0])):
         raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
-    if not 0 <= alike <= 1: raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
+    if not (isinstance(alike, numbers.Real) and 0 <= alike <= 1): raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
     labels = tf.constant(labels)
     seed, dim = operator.index(seed), generator.inputs[0].shape[-1]  # a seed of 1.5 would be that of 1
     z = latent(seed, 0, len(labels), dim, stream=14)

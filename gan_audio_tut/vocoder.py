@@ -92,17 +92,19 @@ def vocoder_net(
     for _ in range(blocks): x = frame_block(x, grow=grow)
     return keras.Model(mel, MelHead(vars(config), trips, lean)(layers.RMSNormalization(axis=-1)(x), mel), name="vocoder")
 
-# %% ../nbs/10_vocoder.ipynb #43d97a7c
+# %% ../nbs/10_vocoder.ipynb #9dca0c35
 def vocode(
     bands,                            # (B, frames, n_mels) magnitudes: `mel_spectrogram` with the settings of the network's card
     net: keras.Model | str = "vocoder-8k",  # or its shipped name
 ) -> np.ndarray:                      # (B, (frames - 1) * hop_length)
     "Sound from mel bands, in one pass (about 0.25 GB of memory a minute)."
-    net = load_model(net) if isinstance(net, str) else net
-    bands, c = np.asarray(bands, np.float32), net.layers[-1].config
+    net = load_model(net) if isinstance(net, str | Path) else net
+    if not hasattr(getattr(net, "layers", [None])[-1], "check"): raise InputError(f"{getattr(net, 'name', net)}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
+    try: bands, c = np.asarray(bands, np.float32), net.layers[-1].config
+    except (TypeError, ValueError): raise InputError("bands: are no numbers; give magnitudes, as `mel_spectrogram` makes them") from None
     if bands.ndim != 3 or not len(bands) or bands.shape[-1] != c.n_mels or (bands.shape[1] - 1) * c.hop_length <= c.n_fft // 2:
         raise InputError(f"bands: got shape {bands.shape}; give (batch, frames, {c.n_mels}), at least {c.n_fft // 2 // c.hop_length + 2} frames")
-    if not np.isfinite(bands).all() or bands.min() < 0: raise InputError("bands: NaN or below 0; give magnitudes, as `mel_spectrogram` makes them, not decibels")
+    if not np.isfinite(bands).all() or bands.min() < 0: raise InputError("bands: NaN, infinite or below 0; give magnitudes, as `mel_spectrogram` makes them, not decibels")
     return np.asarray(net(bands, training=False))
 
 # %% ../nbs/10_vocoder.ipynb #fde308c4

@@ -213,9 +213,27 @@ def test_esc10_keeps_recordings_together(fake_esc10):
 
 
 def test_esc10_says_what_is_missing(fake_esc10, tmp_path):
-    for options in ({"split": "dev"}, {"root": tmp_path / "nowhere"}, {"samples": 0}, {"sr": 0}):
+    for options in ({"split": "dev"}, {"split": None}, {"root": tmp_path / "nowhere"}, {"samples": 0}, {"sr": 0}, {"sr": 8000.0}, {"samples": 10.5}):
         with pytest.raises(InputError) as error: datasets.esc10(**{"root": fake_esc10} | options)
         assert one_line(error)
+
+
+@pytest.mark.parametrize("table", [b"", b"filename;fold\n", b"\xff\xfe\x00", b"filename,fold,target,category,esc10\n", b"filename,category,esc10\nnone-of-these.wav,dog,True\n"])
+def test_a_damaged_table_of_esc50_is_named(tmp_path, table):
+    audio.save(tmp_path / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "esc50.csv").write_bytes(table)
+    with pytest.raises(InputError, match="esc50.csv") as error: datasets.esc10("train", tmp_path)
+    assert one_line(error)
+    (tmp_path / "meta" / "esc50.csv").unlink()
+    with pytest.raises(InputError, match="holds no ESC-10"): datasets.esc10("train", tmp_path)
+
+
+def test_esc50_may_lie_in_a_folder_of_its_own(tmp_path):
+    audio.save(tmp_path / "ESC-50-master" / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
+    (tmp_path / "ESC-50-master" / "meta").mkdir()
+    (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text("\ufefffilename,category,esc10\n1-100-A-0.wav,dog,TRUE\n")  # as a spreadsheet saves it
+    assert datasets.esc10("train", tmp_path).classes == ("dog",)
 
 
 @pytest.fixture

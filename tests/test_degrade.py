@@ -74,10 +74,45 @@ def test_hard_clipping_tells_what_it_cut(words, below):
     assert np.array_equal(y[~cut], words[~cut]) and (np.abs(words[cut]) > np.abs(y[cut])).all() and (np.sign(words[cut]) == np.sign(y[cut])).all()
 
 
-def test_clipping_leaves_silence_and_emptiness_alone():
-    for y in (np.zeros(5, np.float32), np.zeros(0, np.float32)):
-        hard, cut = degrade.hard_clip(y, 6.0)
-        assert np.array_equal(hard, y) and not cut.any() and np.array_equal(degrade.soft_clip(y, 12.0), y)
+def test_clipping_leaves_silence_alone():
+    y = np.zeros(5, np.float32)
+    hard, cut = degrade.hard_clip(y, 6.0)
+    assert np.array_equal(hard, y) and not cut.any() and np.array_equal(degrade.soft_clip(y, 12.0), y)
+
+
+Y = np.sin(np.arange(8000) / 7).astype(np.float32)
+WRONG = {  # a function of a sound -> it must refuse every sound that is none
+    "add_noise": lambda y: degrade.add_noise(y, Y, 0.0), "under noise": lambda y: degrade.add_noise(Y, y, 0.0), "equalised": lambda y: degrade.equalised(y, rng()),
+    "hard_clip": lambda y: degrade.hard_clip(y, 6.0), "soft_clip": lambda y: degrade.soft_clip(y, 6.0), "narrow": lambda y: degrade.narrow(y, SR, 2000),
+    "coarse": lambda y: degrade.coarse(y, 8), "codec": lambda y: degrade.codec(y, SR), "gaps": lambda y: degrade.gaps(y, SR, rng()),
+    "reverberate": lambda y: degrade.reverberate(y, Y[:9]), "in a room": lambda y: degrade.reverberate(Y, y), "damage": lambda y: degrade.damage(y, SR, "clip"),
+    "stretch_of": lambda y: degrade.stretch_of([y], 9, rng())}
+
+
+@pytest.mark.parametrize("y", [np.where(np.arange(8000) == 5, np.nan, Y), np.stack([Y, Y]), (Y * 30000).astype(np.int16), Y[:0], np.float32(1), 1e39 * Y.astype(float)], ids=["nan", "stereo", "int16", "empty", "number", "huge"])
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_sound_is_refused(name, y):
+    with pytest.raises(InputError) as error: WRONG[name](y)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: degrade.add_noise(Y, Y, np.nan), lambda: degrade.coloured(0, SR, rng()), lambda: degrade.coloured(9, -1, rng()), lambda: degrade.coloured(9, SR, rng(), np.nan),
+    lambda: degrade.coloured(99, SR, rng(), lowest=4001), lambda: degrade.mains(99, 0, rng()), lambda: degrade.mains(99, SR, rng(), 1e-6), lambda: degrade.mains(99, SR, rng(), 5000.0),
+    lambda: degrade.stretch_of(Y, 9, rng()), lambda: degrade.babble([Y], 9, rng(), 0), lambda: degrade.equalised(Y, rng(), np.nan), lambda: degrade.equalised(Y, rng(), points=1),
+    lambda: degrade.hard_clip(Y, -6), lambda: degrade.soft_clip(Y, 1e4), lambda: degrade.narrow(Y, SR, 0.2), lambda: degrade.coarse(Y, 4.5), lambda: degrade.coarse(Y, 8, True, 0),
+    lambda: degrade.codec(Y * 1e30, SR), lambda: degrade.codec(Y, 0), lambda: degrade.codec(Y, "8000"), lambda: degrade.gaps(Y, SR, rng(), 0), lambda: degrade.gaps(Y, SR, rng(), 1.5),
+    lambda: degrade.gaps(Y, SR, rng(), 2, 0.2, 0.1), lambda: degrade.gaps(Y, SR, rng(), 2, clear=-1), lambda: degrade.gaps(Y, -8000, rng()), lambda: degrade.room(SR, rng(), 0),
+    lambda: degrade.room(0, rng()), lambda: degrade.room(SR, rng(), direct=np.nan), lambda: degrade.damage(Y, SR, "clip", -1), lambda: degrade.damage(Y, SR, "clip", 1.5),
+    lambda: degrade.damage(Y, SR, "clip", None), lambda: degrade.damage(Y, SR, "clip", "a"), lambda: degrade.damage(Y, None, "noise")])
+def test_settings_that_make_no_sense_are_refused(call):
+    with pytest.raises(InputError) as error: call()
+    assert "\n" not in str(error.value)
+
+
+def test_a_seed_may_be_several_numbers():
+    same = [degrade.damage(Y, SR, "noise", s)[0] for s in ((3, 7), (3, 7), (3, 8), 4, (4,))]
+    assert np.array_equal(same[0], same[1]) and not np.array_equal(same[0], same[2]) and np.array_equal(same[3], same[4])
 
 
 def test_soft_clipping_can_be_undone(words):

@@ -217,7 +217,9 @@ def test_vocode_asks_before_it_answers(words):
     assert np.array_equal(vocoder.vocode(bands), vocoder.vocode(bands.astype("float64"), net))
     shortest = vocoder.vocode(bands[:, :4])
     assert shortest.shape == (2, 3 * 128) and np.isfinite(shortest).all()
-    for wrong in (bands[0], bands[:0], bands[:, :3], bands[..., :-1], audio.to_db(bands), np.where(bands > 0.1, np.nan, bands)):
+    for other in ("voice-8k", "recogniser-8k", None, 5, lambda bands: bands):
+        with pytest.raises(audio.InputError, match="is no vocoder"): vocoder.vocode(bands, other)
+    for wrong in ("bands", bands[0], bands[:0], bands[:, :3], bands[..., :-1], audio.to_db(bands), np.where(bands > 0.1, np.nan, bands)):
         with pytest.raises(audio.InputError, match="bands: "): vocoder.vocode(wrong)
 
 

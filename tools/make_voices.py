@@ -4,6 +4,7 @@ espeak-ng says random words in many accents and timbres. Every file is one voice
 formants, the tone of its microphone and the echo of its walls are drawn from a seed. Real voices are left for judging.
 """
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,10 @@ def say(speaker, rng, seconds):
 
 def main(out, minutes, each, seed):
     speaker = Speaker()
-    for k in range(round(60 * minutes / each)):
-        audio.save(out / f"voice-{k:04d}.flac", say(speaker, np.random.default_rng([seed, k]), each), SR)
+    for k in range(max(1, round(60 * minutes / each))):
+        path = out / f"voice-{k:04d}.flac"
+        if path.exists(): continue  # stopped before: it goes on
+        audio.save(path, say(speaker, np.random.default_rng([seed, k]), each), SR)
         print(f"{(k + 1) * each / 60:.1f} min", end="\r", flush=True)
 
 
@@ -70,4 +73,7 @@ if __name__ == "__main__":
     p.add_argument("--minutes", type=float, default=60)
     p.add_argument("--each", type=float, default=12.0, help="seconds a file")
     p.add_argument("--seed", type=int, default=0)
-    main(**vars(p.parse_args()))
+    args = p.parse_args()
+    if not (0 < args.minutes < 1e4 and 0.5 <= args.each < 600 and args.seed >= 0): p.error("give minutes, at least half a second for --each, and a seed that is not negative")
+    try: main(**vars(args))
+    except audio.InputError as e: sys.exit(str(e))
