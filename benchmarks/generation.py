@@ -66,7 +66,7 @@ MOVED = {"as they are": spectral(), "moved for D": spectral(shift=0.05, gain_db=
 PLANS = {  # name -> (what is built, seeds, points in CPU seconds where they are judged, learned from, judged on)
     "generation": ({"wavegan": wave, "spectral": spectral()}, 3, (460, 800, 1140), "train+valid", "test"),  # 4, 7 and 10 minutes of two idle cores
     "ingredients": (INGREDIENTS, 1, (460,), "train", "valid"),
-    "few": (MOVED, 2, (460,), few, "valid"),
+    "few": (MOVED, 1, (460,), few, "valid"),
 }
 
 
