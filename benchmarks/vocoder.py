@@ -73,7 +73,7 @@ def trials(sr, seed):
     results = {}
     for c in rows:
         way = ready(c.at(c.points[-1]))
-        results[c.name] = {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, "valid").items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
+        results[c.name] = {"steps": int(c.state.step)} | {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, "valid").items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
         print(c.name, results[c.name], flush=True)
     write(f"vocoder-{sr}-trials", {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}, "scores": results})
 

@@ -386,7 +386,7 @@ def _audio_files(root, strict):
         found += [Path(here, f) for f in sorted(names) if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
     return found
 
-# %% ../nbs/06_datasets.ipynb #dd6734f5
+# %% ../nbs/06_datasets.ipynb #2442cc4d
 def folder(
     path: str | Path,        # its subfolders are the classes; without any, there is one class
     sr: int = 8000,          # every file is resampled to this
@@ -398,7 +398,7 @@ def folder(
     root = Path(os.path.expanduser(path))
     if not os.path.exists(root): raise InputError(f"{root}: no such folder; check the spelling")
     if not os.path.isdir(root): raise InputError(f"{root}: is a file; give the folder that holds your recordings")
-    if min(sr, samples, limit) < 1: raise InputError(f"{root}: cannot be cut with sr {sr}, samples {samples}, limit {limit}; all must be positive")
+    _whole(sr=sr, samples=samples, limit=limit)
     kind = {p: p.relative_to(root).parts[0] if p.parent != root else root.resolve().name for p in _audio_files(root, strict)}
     if not kind: raise InputError(f"{root}: holds no audio files; put WAV, FLAC, OGG or MP3 files there")
     audio, origin = _collect(kind, _shared(kind, sr, samples, limit), samples, strict)

@@ -7,9 +7,8 @@ __all__ = ['textbook', 'RECIPES', 'from_noise', 'to_sound', 'mel_settings', 'pic
            'picture_generator', 'projection', 'picture_discriminator', 'Recipe', 'batches', 'check_clips', 'config_for',
            'run_of', 'picture_gan', 'save_samples']
 
-# %% ../nbs/08_specgan.ipynb #029ba91f
+# %% ../nbs/08_specgan.ipynb #1ead73c6
 import numbers
-import operator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from .datasets import Clips
 from .mel import MelConfig, bands_of, mel_picture, mel_spectrogram, picture_to_audio
 from .training import Job, State, latent, shuffled
 
-# %% ../nbs/08_specgan.ipynb #e3638139
+# %% ../nbs/08_specgan.ipynb #fe95a004
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
     labels,                  # (N,) integers; without a label input they only say how many
@@ -38,7 +37,8 @@ def from_noise(
         raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
     if not (isinstance(alike, numbers.Real) and 0 <= alike <= 1): raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
     labels = tf.constant(labels)
-    seed, dim = operator.index(seed), generator.inputs[0].shape[-1]  # a seed of 1.5 would be that of 1
+    if not (hasattr(seed, "__index__") and -(2**63) <= seed < 2**63): raise InputError(f"seed {seed!r}: give a whole number")  # 1.5 would be 1
+    dim = generator.inputs[0].shape[-1]
     z = latent(seed, 0, len(labels), dim, stream=14)
     if alike: z = alike**0.5 * latent(seed, 0, 1, dim, stream=13) + (1 - alike) ** 0.5 * z  # still standard normal
     def part(i):

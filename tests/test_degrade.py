@@ -237,10 +237,10 @@ def test_every_kind_by_seed(words, kind, sr):
         if done.noise is not None: assert np.array_equal(y + done.noise, v)
 
 
-@pytest.mark.parametrize("kind", degrade.KINDS)
+@pytest.mark.parametrize("kind", sorted(set(degrade.KINDS) - {"codec"}))  # a codec drops what is too quiet to hear
 def test_the_level_does_not_matter(words, kind):
     loud, quiet = (degrade.damage(level * words, SR, kind, 1)[0] / level for level in (1.0, 1e-3))
-    if kind != "codec": assert np.allclose(loud, quiet, atol=2e-3)
+    assert np.allclose(loud, quiet, atol=2e-3)
 
 
 def test_short_sounds_have_their_gap(words):

@@ -1,13 +1,14 @@
 """Train what ships: `GAN_AUDIO_TUT_DATA_DIR=... python tools/train_pretrained.py NAME [--minutes M]`.
 
 recogniser-8k   names digits and voices; learned from FSDD's training recordings 10 to 49
-voice-8k        the picture GAN that says digits; learned from FSDD's official training recordings
+voice-8k        the spectral head that says digits; learned from FSDD's official training recordings
+pictures-8k     the picture GAN that draws digits for the vocoder; learned from the same
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
 
-All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 60
-minutes of one core (the voice), 25 (the drums), or the steps below (the vocoders).
+All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
+minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders).
 """
 import argparse
 import json
@@ -55,19 +56,20 @@ def thinned(rows, n=40):
 
 
 def ship_voice(name, net, facts, judge, mel, unheard):
-    "Judge a generator and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
-    labels = np.repeat(np.arange(10), 100)
-    pictures, ways = specgan.from_noise(net, labels, seed=2026), {name: weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None}
-    made = {k: specgan.to_sound(pictures, mel, vocoder=v) for k, v in ways.items()}
+    "Judge a generator of digits and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
+    labels, draws = np.repeat(np.arange(10), 100), len(net.output_shape) == 3
+    out = specgan.from_noise(net, labels, seed=2026)
+    ways = {f"{name} by vocoder-8k": weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None} if draws else {name: None}
+    made = {k: specgan.to_sound(out, mel, vocoder=v) for k, v in ways.items()}
     found = {k: judge(y, labels) for k, y in made.items()}
     pulses = {k: round(backbone.pulse_share(y, mel.sr), 3) for k, y in (made | {"real, unheard": unheard.audio}).items()}
     fresh = {k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"}  # the voice has learned from these too
     scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, **found}
-    print(metrics.score_table(scores), found[name]["voices"], pulses)
-    weights.ship(name, net, FSDD | facts | {
-        "about": "says the digits 0 to 9 from noise: a picture GAN and a vocoder, five voices at 8 kHz",
-        "vocoder": "vocoder-8k", "pulses": pulses,
-        "judged_by": "recogniser-8k, 1000 clips, no selection, official test", "scores": {k: figures(v) for k, v in scores.items()},
+    print(metrics.score_table(scores), *(v["voices"] for v in found.values()), pulses)
+    about = {"about": "draws the digits 0 to 9 from noise as mel pictures, for a vocoder to say; five voices at 8 kHz", "vocoder": "vocoder-8k"} if draws else {
+        "about": "says the digits 0 to 9 from noise: the spectral head, sample by sample; five voices at 8 kHz"}
+    weights.ship(name, net, FSDD | facts | about | {
+        "pulses": pulses, "judged_by": "recogniser-8k, 1000 clips, no selection, official test", "scores": {k: figures(v) for k, v in scores.items()},
         "limits": "single English digits of about a second, as on a telephone"})
 
 
@@ -82,11 +84,14 @@ def leg(folder, state, config, minutes=None, steps=None):
     return state.ema, {"steps": int(state.step), "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]), "curve": thinned(rows)}
 
 
+VOICES = {"voice-8k": (backbone.spectral_gan, backbone.RECIPES["spectral"]), "pictures-8k": (specgan.picture_gan, specgan.RECIPES["specgan"])}
+
+
 def voice(name, minutes, seed=0):
-    clips, recipe = datasets.fsdd("train+valid"), specgan.RECIPES["specgan"]
+    clips, (gan, recipe) = datasets.fsdd("train+valid"), VOICES[name]
     mel = specgan.mel_settings(clips)
     config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
-    net, facts = leg(f"runs/{name}", specgan.picture_gan(clips, recipe, mel, seed), config, minutes)
+    net, facts = leg(f"runs/{name}", gan(clips, recipe, mel, seed), config, minutes)
     facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
     ship_voice(name, net, facts, judge, mel, datasets.fsdd("valid"))
@@ -151,7 +156,7 @@ def unheard(net, config):
     return scores
 
 
-NAMES = {"recogniser-8k": recogniser, "voice-8k": voice, "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder)}
+NAMES = {"recogniser-8k": recogniser, **dict.fromkeys(VOICES, voice), "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
