@@ -217,7 +217,7 @@ def test_vocode_asks_before_it_answers(words):
     assert np.array_equal(vocoder.vocode(bands), vocoder.vocode(bands.astype("float64"), net))
     shortest = vocoder.vocode(bands[:, :4])
     assert shortest.shape == (2, 3 * 128) and np.isfinite(shortest).all()
-    for other in ("voice-8k", "recogniser-8k", None, 5, lambda bands: bands):
+    for other in ("voice-8k", "pictures-8k", "recogniser-8k", None, 5, lambda bands: bands):
         with pytest.raises(audio.InputError, match="is no vocoder"): vocoder.vocode(bands, other)
     for wrong in ("bands", bands[0], bands[:0], bands[:, :3], bands[..., :-1], audio.to_db(bands), np.where(bands > 0.1, np.nan, bands)):
         with pytest.raises(audio.InputError, match="bands: "): vocoder.vocode(wrong)
@@ -229,6 +229,6 @@ def test_pictures_of_other_settings_are_refused(words):
     specgan.to_sound(pictures, replace(config, ceiling=2.0), vocoder=net)  # the picture's affair
     for wrong in (MelConfig(16000), MelConfig(8000, 1024, 256)):
         with pytest.raises(audio.InputError, match="learned"): specgan.to_sound(pictures, wrong, vocoder=net)
-    with pytest.raises(audio.InputError, match="is no vocoder"): specgan.to_sound(pictures, config, vocoder=weights.load_model("voice-8k"))
+    with pytest.raises(audio.InputError, match="is no vocoder"): specgan.to_sound(pictures, config, vocoder=weights.load_model("pictures-8k"))
     for made in (pictures[0, 0], pictures[:0], pictures * np.nan):
         with pytest.raises(audio.InputError): specgan.to_sound(made, config, vocoder=net)
