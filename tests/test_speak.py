@@ -101,7 +101,7 @@ def test_a_share_is_a_share(wrong):
 @pytest.mark.parametrize("change", [{"mel": {"sr": 8000, "bogus": 1}}, {"classes": [0, 1]}, {"classes": None}, {"classes": []}, {"vocoder": "voice-8k"}, {"vocoder": "vocoder-16k"}, {"vocoder": "nope"}])
 def test_a_damaged_card_is_named(tmp_path, change):
     import json, shutil
-    shutil.copy(weights.find_model(speak.VOICE), tmp_path / "generator.keras")
-    card = {k: weights.card_of(speak.VOICE)[k] for k in ("mel", "classes")}
+    shutil.copy(weights.find_model("pictures-8k"), tmp_path / "generator.keras")
+    card = {k: weights.card_of("pictures-8k")[k] for k in ("mel", "classes")}
     (tmp_path / "config.json").write_text(json.dumps(card | change))
     with pytest.raises(audio.InputError): speak.generate("1", model=tmp_path)
