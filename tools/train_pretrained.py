@@ -67,8 +67,8 @@ def ship_voice(name, net, facts, judge, mel, unheard):
     scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, **found}
     print(metrics.score_table(scores), *(v["voices"] for v in found.values()), pulses)
     about = {"about": "draws the digits 0 to 9 from noise as mel pictures, for a vocoder to say; five voices at 8 kHz", "vocoder": "vocoder-8k"} if draws else {
-        "about": "says the digits 0 to 9 from noise: the spectral head, sample by sample; five voices at 8 kHz"}
-    weights.ship(name, net, FSDD | facts | about | {
+        "about": "says the digits 0 to 9 from noise: the spectral head; five voices at 8 kHz"}
+    weights.ship(name, net, facts | FSDD | about | {
         "pulses": pulses, "judged_by": "recogniser-8k, 1000 clips, no selection, official test", "scores": {k: figures(v) for k, v in scores.items()},
         "limits": "single English digits of about a second, as on a telephone"})
 
@@ -108,7 +108,7 @@ def drums(name, minutes, seed=0):
     scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), name: found}
     print(metrics.score_table(scores))
     weights.ship(name, net, config | facts | {
-        "about": f"plays {len(clips.classes)} drums from noise: the spectral head, sample by sample, at 16 kHz",
+        "about": f"plays {len(clips.classes)} drums from noise: the spectral head, at 16 kHz",
         "data": "gan_audio_tut.datasets.drums", "data_licence": "MIT", "licence": "MIT", "trained_on": f"{len(clips)} synthesised hits",
         "judged_by": f"a recogniser of drums that learned from other hits ({np.mean(heard['label'].argmax(1) == test.labels):.3f} of the test's right); 100 hits of each drum, no selection",
         "scores": {k: figures(v) for k, v in scores.items()}, "limits": "half a second; the sounds of this package's drum machine and no others"})
