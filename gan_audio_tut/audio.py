@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'tone', 'sweep', 'noise', 'rms', 'to_db', 'from_db', 'set_level', 'trim', 'fix_length', 'InputError',
-           'resample', 'check_audio', 'silent', 'load', 'stream', 'describe', 'encode', 'replacing', 'format_of',
-           'save']
+           'resample', 'check_audio', 'silent', 'opened', 'load', 'stream', 'describe', 'check_format', 'rounded',
+           'encode', 'replacing', 'format_of', 'save']
 
 # %% ../nbs/01_audio.ipynb #ab6bd53b
 import errno, io, math, numbers, os, re, secrets, sys, threading
@@ -180,8 +180,8 @@ def silent():
             os.dup2(kept, 2)
             os.close(kept), os.close(null)
 
-# %% ../nbs/01_audio.ipynb #1e211a8f
-def _opened(path):
+# %% ../nbs/01_audio.ipynb #685ab844
+def opened(path: str | Path) -> sf.SoundFile:
     "A `soundfile.SoundFile` that is whole and not empty, or one line that says why there is none."
     if os.path.isdir(path): raise InputError(f"{path}: is a folder; give an audio file")
     if not os.path.isfile(path): raise InputError(f"{path}: no such file; check the spelling and the folder")
@@ -215,55 +215,59 @@ def _blocks(f, path, seconds=60):
 
 def _reason(error): return error.error_string.removeprefix("Error : ").rstrip(".")
 
-# %% ../nbs/01_audio.ipynb #e67d211f
+# %% ../nbs/01_audio.ipynb #108735ab
 def load(
     path: str | Path,       # WAV, FLAC, OGG, MP3, AIFF: what libsndfile reads
     sr: int | None = None,  # wanted rate; None keeps the file's own
     mono: bool = True,      # average the channels; False keeps (channels, samples)
 ) -> tuple[np.ndarray, int]:  # float32, (samples,) or (channels, samples), full scale 1 (lossy and float files may overshoot); its rate
     "Read an audio file; `InputError` if it is missing, damaged, empty or not finite."
-    with _opened(path) as f:
+    with opened(path) as f:
         y, rate = np.concatenate(list(_blocks(f, path)), axis=1), f.samplerate
     y = y.mean(0) if mono else y
     return (y, rate) if sr is None else (resample(y, rate, sr), sr)
 
-# %% ../nbs/01_audio.ipynb #17f60ac3
+# %% ../nbs/01_audio.ipynb #838b3c47
 def stream(
     path: str | Path,       # as in `load`
     sr: int | None = None,  # wanted rate; None keeps the file's own
     seconds: float = 10,    # of sound in memory at a time
-):                          # yields float32 (samples,); their concatenation is what `load` gives
-    "Read a recording of any length piece by piece: mono, resampled as if it were one piece."
-    with _opened(path) as f:
-        mono = (y.mean(0) for y in _blocks(f, path, seconds))
-        yield from mono if sr in (None, f.samplerate) else _resampled(mono, f.samplerate, sr)
+    mono: bool = True,      # average the channels; False keeps (channels, samples)
+):                          # yields float32 (samples,) or (channels, samples); their concatenation is what `load` gives
+    "Read a recording of any length piece by piece, resampled as if it were one piece."
+    with opened(path) as f:
+        pieces = (y.mean(0) if mono else y for y in _blocks(f, path, seconds))
+        yield from pieces if sr in (None, f.samplerate) else _resampled(pieces, f.samplerate, sr)
 
+# %% ../nbs/01_audio.ipynb #8bddc6d6
 def _resampled(pieces, orig_sr, target_sr):
     "`resample` for a sound that comes in pieces."
     _check_rate(target_sr)
-    to_rate, taken, given = soxr.ResampleStream(orig_sr, target_sr, 1, dtype="float32", quality="HQ"), 0, 0
+    to_rate, taken, given = None, 0, 0
     for y in pieces:
-        out = to_rate.resample_chunk(y)
-        taken, given = taken + len(y), given + len(out)
-        if len(out): yield out
-    rest = to_rate.resample_chunk(np.empty(0, np.float32), last=True)  # what the filter still holds
+        to_rate = to_rate or soxr.ResampleStream(orig_sr, target_sr, len(y) if y.ndim > 1 else 1, dtype="float32", quality="HQ")
+        out = to_rate.resample_chunk(y.T).T  # soxr wants (samples, channels)
+        taken, given = taken + y.shape[-1], given + out.shape[-1]
+        if out.size: yield out
+    rest = to_rate.resample_chunk(y.T[:0], last=True).T  # what the filter still holds
     if length := int(-(-taken * target_sr // orig_sr)) - given: yield fix_length(rest, length)
 
-# %% ../nbs/01_audio.ipynb #b4e3148f
+# %% ../nbs/01_audio.ipynb #1e4d41c5
 def describe(path: str | Path) -> str:
     "Channels, rate, duration, level and peak of a recording of any length, in words."
     samples, power, peak = 0, 0.0, 0.0
-    with _opened(path) as f:
+    with opened(path) as f:
         for y in _blocks(f, path):
             samples, power, peak = samples + y.shape[1], power + np.square(y, dtype=np.float64).sum(), max(peak, np.abs(y).max())
     level = np.sqrt(power / samples / f.channels)
     return f"{f.channels} channel{'s' * (f.channels > 1)}, {f.samplerate} Hz, {samples / f.samplerate:.3f} s, level {to_db(level):.1f} dB, peak {peak:.3f}"
 
-# %% ../nbs/01_audio.ipynb #20b0de62
+# %% ../nbs/01_audio.ipynb #58f39b4a
 FORMATS = {"WAV": (1024, 2**31 - 1), "AIFF": (1024, 655_350), "FLAC": (8, 655_350),  # most channels, highest rate
            "OGG": (255, 200_000), "MP3": (2, 48_000)}
 
-def _check_format(form, subtype, channels, sr, name):
+def check_format(form: str, subtype: str | None, channels: int, sr: int, name: str):
+    "`InputError` for what a format cannot hold."
     if form not in FORMATS: raise InputError(f"{name}: no format {form!r} is known here; give one of {', '.join(FORMATS)}")
     most, highest = FORMATS[form]
     if channels > most or sr > highest:
@@ -271,11 +275,11 @@ def _check_format(form, subtype, channels, sr, name):
         raise InputError(f"{name}: {form} takes at most {most} channels at {highest} Hz, not {channels} at {sr}; {remedy}")
     if not sf.check_format(form, subtype): raise InputError(f"{name}: {form} has no subtype {subtype}; choose another")
 
-def _rounded(y, bits):
+def rounded(y: np.ndarray, bits: int) -> np.ndarray:
     "To the nearest step: libsndfile rounds down in WAV and AIFF, which doubles the error."
     return np.round(y * 2.0 ** (bits - 1)) / 2.0 ** (bits - 1)
 
-# %% ../nbs/01_audio.ipynb #86a94d5f
+# %% ../nbs/01_audio.ipynb #f8b72d1f
 def encode(
     y: np.ndarray,               # (samples,) or (channels, samples) in [-1, 1]
     sr: int,                     # samples per second
@@ -285,8 +289,8 @@ def encode(
 ) -> bytes:
     "An audio file in memory; samples beyond [-1, 1] are clipped, never wrapped."
     y = np.atleast_2d(np.clip(check_audio(y, sr, name), -1, 1)).T
-    _check_format(form, subtype, y.shape[1], sr, name)
-    if bits := re.fullmatch(r"PCM_[SU]?(\d+)", subtype or sf.default_subtype(form)): y = _rounded(y, int(bits[1]))
+    check_format(form, subtype, y.shape[1], sr, name)
+    if bits := re.fullmatch(r"PCM_[SU]?(\d+)", subtype or sf.default_subtype(form)): y = rounded(y, int(bits[1]))
     buffer = io.BytesIO()
     try:
         with sf.SoundFile(buffer, "w", int(sr), y.shape[1], subtype, format=form) as f:

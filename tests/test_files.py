@@ -1,0 +1,143 @@
+"Any file, piece by piece: nothing is lost, moved or half written."
+import math
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from gan_audio_tut import audio, files, mel
+from gan_audio_tut.files import Local, at_rate, in_pieces
+
+
+def smeared(y):
+    "Looks 256 samples to either side, in steps of 64."
+    flat = y.reshape(-1, y.shape[-1])
+    re, im = (np.asarray(v) for v in mel.stft(flat, 256, 64))
+    gain = 1 / (1 + 0.3 * (re**2 + im**2))
+    return np.asarray(mel.istft(gain * re, gain * im, 64, y.shape[-1])).reshape(y.shape)
+
+
+SMEAR = Local(smeared, 16000, 256, 64)
+
+
+def delivered(y, rng):
+    "The same sound in pieces of random lengths."
+    return np.split(y, np.sort(rng.integers(0, y.shape[-1], rng.integers(0, 9))), axis=-1)
+
+
+@pytest.mark.parametrize("trial", range(20))
+def test_pieces_equal_the_whole(trial):
+    rng = np.random.default_rng(trial)
+    y = rng.standard_normal((*[[], [1], [2], [3, 2]][trial % 4], rng.integers(300, 12000))).astype(np.float32)
+    out = np.concatenate(list(in_pieces(SMEAR, delivered(y, rng), int(rng.integers(1, 5000)))), -1)
+    assert out.shape == y.shape and np.abs(out - smeared(y)).max() < 1e-5
+
+
+def test_a_sound_of_one_sample_and_none():
+    still = Local(lambda y: y, 8000, 100)
+    assert np.array_equal(np.concatenate(list(in_pieces(still, [np.ones(1, np.float32)], 10))), [1])
+    assert list(in_pieces(still, [], 10)) == []
+    assert np.concatenate(list(in_pieces(still, [np.zeros(0, np.float32), np.ones(5, np.float32)], 2))).sum() == 5
+
+
+def test_memory_is_bounded():
+    "The function never sees more than a piece and its context on both sides."
+    seen = []
+    def f(y):
+        seen.append(y.shape[-1])
+        return y
+    pieces = (np.full(37, k, np.float32) for k in range(2000))
+    out = np.concatenate(list(in_pieces(Local(f, 8000, 100, 10), pieces, 500)))
+    assert max(seen) <= 700 and np.array_equal(out, np.repeat(np.arange(2000), 37))
+
+
+@pytest.mark.parametrize("wrong", [dict(context=-1), dict(context=0, align=0)])
+def test_settings_that_make_no_sense(wrong):
+    with pytest.raises(audio.InputError): Local(lambda y: y, 8000, **wrong)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 12000, 22050, 32000, 44100, 48000, 96000, 192000])
+def test_nothing_is_lost_at_another_rate(sr):
+    y = np.random.default_rng(sr).standard_normal((2, sr // 2 + 7)).astype(np.float32)
+    for above in (True, False):
+        still = at_rate(Local(lambda v: v, 16000, 0, 64), sr, above)
+        assert np.abs(still.f(y) - y).max() < 1e-5
+        assert math.gcd(still.align * 16000 // sr, 64) == 64 or sr == 16000
+        assert (still.align * 16000) % sr == 0
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 16000, 22050, 44100, 48000])
+@pytest.mark.parametrize("above", [True, False])
+def test_pieces_equal_the_whole_at_another_rate(sr, above):
+    rng = np.random.default_rng(sr)
+    y, local = rng.standard_normal((2, sr + 11)).astype(np.float32), at_rate(SMEAR, sr, above)
+    out = np.concatenate(list(in_pieces(local, delivered(y, rng), sr // 6)), -1)
+    assert out.shape == y.shape and np.abs(out - local.f(y)).max() < 1e-5
+
+
+def test_only_the_change_comes_back():
+    "A gain of a half below 8 kHz: what lies above follows, or passes."
+    t = np.arange(44100) / 44100
+    low, high = (np.sin(2 * np.pi * f * t).astype(np.float32) * 0.1 for f in (1000, 15000))
+    half = Local(lambda y: 0.5 * y, 16000, 0, 128)
+    middle = slice(8000, -8000)
+    assert np.abs(at_rate(half, 44100, above=False).f(low + high) - (0.5 * low + high))[middle].max() < 1e-3
+    rng = np.random.default_rng(0)
+    hiss = audio.resample(0.01 * rng.standard_normal(16000).astype(np.float32), 16000, 44100)  # gives the top of the band a level
+    assert np.abs(at_rate(half, 44100).f(low + high + hiss) - 0.5 * (low + high + hiss))[middle].max() < 2e-3
+
+
+def test_a_sound_too_short_to_follow_is_not_lost():
+    y = np.ones((1, 30), np.float32)
+    assert np.abs(at_rate(Local(lambda v: 0 * v, 16000, 0), 44100).f(y)).max() < 0.6
+    assert np.allclose(at_rate(Local(lambda v: v, 16000, 0), 44100).f(y), y, atol=1e-6)
+
+
+@pytest.mark.parametrize("name, subtype", [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT"), ("a.flac", "PCM_24"), ("a.ogg", "VORBIS"), ("a.aiff", "PCM_16"), ("a.mp3", "MPEG_LAYER_III")])
+def test_a_copy_is_like_its_original(tmp_path, name, subtype):
+    y = 0.3 * np.random.default_rng(0).standard_normal((2, 20000)).astype(np.float32).clip(-1, 1)
+    with files.writing(tmp_path / name, 32000, 2, subtype, {"title": "noise", "year": "2026"}) as write: write(y[:, :777]), write(y[:, 777:])
+    before = sf.info(tmp_path / name)
+    files.rewrite(tmp_path / name, tmp_path / f"b-{name}", lambda sr: Local(lambda v: 0.5 * v, sr, 0), seconds=0.1)
+    after = sf.info(tmp_path / f"b-{name}")
+    assert (before.samplerate, before.channels, before.subtype, before.format) == (after.samplerate, after.channels, after.subtype, after.format)
+    assert name == "a.mp3" or before.frames == after.frames
+    (a, _), (b, _) = (audio.load(tmp_path / k, mono=False) for k in (name, f"b-{name}"))
+    if subtype in ("PCM_16", "PCM_24", "FLOAT"): assert np.abs(0.5 * a - b).max() <= {"PCM_16": 2**-16, "PCM_24": 2**-24, "FLOAT": 1e-7}[subtype] * 1.01
+    with audio.opened(tmp_path / f"b-{name}") as f: assert f.title == "noise"
+
+
+def test_other_formats_keep_what_they_can(tmp_path):
+    audio.save(tmp_path / "a.wav", np.zeros((2, 900), np.float32), 8000, "PCM_24")
+    still = lambda sr: Local(lambda v: v, sr, 0)
+    assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "b.flac", still)).subtype == "PCM_24"
+    assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "b.ogg", still)).subtype == "VORBIS"
+    audio.save(tmp_path / "c.wav", np.zeros((2, 900), np.float32), 8000, "FLOAT")
+    assert sf.info(files.rewrite(tmp_path / "c.wav", tmp_path / "c.flac", still)).subtype == "PCM_16"
+
+
+def test_floats_are_not_clipped_and_integers_are(tmp_path):
+    loud = lambda sr: Local(lambda v: 3 * v, sr, 0)
+    for subtype, top in (("FLOAT", 1.5), ("PCM_16", 1.0)):
+        audio.save(tmp_path / "a.wav", np.full(900, 0.5, np.float32), 8000, subtype)
+        assert np.isclose(audio.load(files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", loud))[0].max(), top, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["same", "link", "folder", "format", "breaks", "missing", "channels"])
+def test_nothing_is_half_written(tmp_path, how):
+    source = tmp_path / "a.wav"
+    audio.save(source, np.zeros((3, 5000), np.float32), 8000)
+    before, still = source.read_bytes(), lambda sr: Local(lambda v: v, sr, 0)
+    (tmp_path / "link.wav").symlink_to(source)
+    def broken(v): raise audio.InputError("a.wav: broke half-way")
+    call = {"same": (source, source, still), "link": (source, tmp_path / "link.wav", still), "folder": (source, tmp_path, still), "format": (source, tmp_path / "b.txt", still),
+            "breaks": (source, tmp_path / "b.wav", lambda sr: Local(broken, sr, 0)), "missing": (tmp_path / "no.wav", tmp_path / "b.wav", still), "channels": (source, tmp_path / "b.mp3", still)}[how]
+    with pytest.raises(audio.InputError): files.rewrite(*call)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "link.wav"] and source.read_bytes() == before
+
+
+def test_progress_is_told(tmp_path):
+    audio.save(tmp_path / "a.wav", np.zeros(9000, np.float32), 8000)
+    told = []
+    files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", lambda sr: Local(lambda v: v, sr, 0), seconds=0.25, progress=told.append)
+    assert told[-1] == 9000 / 8000 and len(told) >= 4 and told == sorted(told)
