@@ -197,7 +197,7 @@ def opened(path: str | Path) -> sf.SoundFile:
     f.close()
     raise InputError(f"{path}: {problem}")
 
-# %% ../nbs/01_audio.ipynb #38bc2c3c
+# %% ../nbs/01_audio.ipynb #c4d47d8f
 def _blocks(f, path, seconds=60):
     "The sound of an open file as checked pieces, (channels, samples) float32."
     read, y = 0, None
@@ -207,7 +207,8 @@ def _blocks(f, path, seconds=60):
             read += y.shape[1]
             if 100 < (top := np.abs(y).max(initial=0)) < np.inf:  # float files may overshoot full scale, but not by 40 dB
                 raise InputError(f"{path}: holds samples up to {top:.0f}; divide by the full scale to get [-1, 1]")
-            if y.size: yield check_audio(y, f.samplerate, path)
+            if y.size: check_audio(y.ravel(), f.samplerate, path)  # its channels are known, however short it is
+            if y.size: yield y
     except sf.LibsndfileError as e:
         raise InputError(f"{path}: is damaged ({_reason(e)}); copy or download it again") from None
     if read < f.frames and (f.format != "MP3" or _counts_frames(path)):

@@ -113,7 +113,96 @@ def test_other_formats_keep_what_they_can(tmp_path):
     assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "b.flac", still)).subtype == "PCM_24"
     assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "b.ogg", still)).subtype == "VORBIS"
     audio.save(tmp_path / "c.wav", np.zeros((2, 900), np.float32), 8000, "FLOAT")
-    assert sf.info(files.rewrite(tmp_path / "c.wav", tmp_path / "c.flac", still)).subtype == "PCM_16"
+    assert sf.info(files.rewrite(tmp_path / "c.wav", tmp_path / "c.flac", still)).subtype == "PCM_24"
+    assert sf.info(files.rewrite(tmp_path / "c.wav", tmp_path / "c.aiff", still)).subtype == "FLOAT"
+    assert sf.info(files.rewrite(tmp_path / "b.ogg", tmp_path / "d.wav", still)).subtype == "PCM_16"
+    for form in ("WAVEX", "RF64"):
+        sf.write(tmp_path / "x.wav", np.full((900, 2), 1.5, np.float32), 8000, "FLOAT", format=form)
+        assert audio.load(files.rewrite(tmp_path / "x.wav", tmp_path / "y.wav", still))[0].max() == 1.5
+
+
+def test_letters_that_a_tag_cannot_hold_are_left_out(tmp_path):
+    for name, kept in (("a.flac", "Für Elise"), ("a.mp3", "")):
+        with files.writing(tmp_path / name, 44100, 1, tags={"title": "Für Elise", "artist": None, "write": "x", "album": "a"}) as write: write(np.zeros((1, 5000), np.float32))
+        with audio.opened(tmp_path / name) as f: assert (f.title, f.album) == (kept, "a")
+
+
+@pytest.mark.parametrize("f", [lambda y: y[..., ::2], lambda y: y[..., :-1], lambda y: (9 * y).astype(int), lambda y: y[0], lambda y: y + 1j, lambda y: np.nan * y])
+def test_a_function_that_breaks_its_word(tmp_path, f):
+    audio.save(tmp_path / "a.wav", np.ones((2, 900), np.float32), 8000)
+    with pytest.raises(audio.InputError, match="the function gave"): files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", Local(f, 8000, 10))
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_a_function_may_work_in_place():
+    def halved(y):
+        y *= 0.5
+        return y
+    y = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    assert np.array_equal(np.concatenate(list(in_pieces(Local(halved, 8000, 100), [y], 700))), 0.5 * y)
+
+
+def test_the_rate_is_minded(tmp_path):
+    "A function for another rate is brought to the file's; one that claims the wrong rate is refused."
+    audio.save(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (2, 30000)).astype(np.float32), 44100, "FLOAT")
+    y = audio.load(tmp_path / "a.wav", mono=False)[0]
+    out = audio.load(files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", SMEAR, 0.2), mono=False)[0]
+    assert np.abs(out - at_rate(SMEAR, 44100).f(y)).max() < 1e-5
+    with pytest.raises(audio.InputError, match="44100 Hz"): files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", lambda sr: SMEAR)
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(audio.InputError, match="seconds"): files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", SMEAR, wrong)
+
+
+@pytest.mark.parametrize("sr", [8000, 16000, 48000, 96000])
+@pytest.mark.parametrize("rate", [4000, 8000, 16000])
+def test_the_context_has_no_slack_to_live_on(sr, rate):
+    "A function of single samples, which needs no context of its own."
+    y = np.random.default_rng(0).standard_normal((1, sr)).astype(np.float32)
+    local = at_rate(Local(lambda v: np.where(np.abs(v) > 0.5, v, 0.3 * v * v).astype(np.float32), rate, 0), sr)
+    assert np.abs(np.concatenate(list(in_pieces(local, [y], sr // 7)), -1) - local.f(y)).max() < 2e-4  # a jump may turn a rounding into more
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"])
+def test_a_full_disk_leaves_the_older_file(tmp_path, name):
+    "At every place where the space may end, as a limit on the size of files."
+    import resource, signal
+    y = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 9000)).astype(np.float32)
+    audio.save(tmp_path / name, 0.1 * y, 16000)
+    before = (tmp_path / name).read_bytes()
+    with files.writing(tmp_path / f"whole-{name}", 16000, 1) as write: write(y)
+    size, old = (tmp_path / f"whole-{name}").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    signalled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for short in (1, 100, 700, size // 2, size - 50):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size - short, old[1]))
+            with pytest.raises(OSError) as e:
+                with files.writing(tmp_path / name, 16000, 1) as write: write(y)
+            assert e.value.filename == str(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, signalled)
+    assert (tmp_path / name).read_bytes() == before and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_wav_of_more_than_four_gigabytes_is_refused(tmp_path):
+    class Full:  # what `_put` asks of a SoundFile
+        format, subtype, channels = "WAV", "DOUBLE", 8
+        def tell(self): return 2**32 // 64 - 2000
+        def write(self, y): raise AssertionError("written")
+    with pytest.raises(audio.InputError, match="4 GiB; choose FLAC"): files._put(Full(), np.zeros((8, 5000), np.float32), "a.wav")
+
+
+@pytest.mark.parametrize("name, sr, subtype", [("a.mp3", 44101, None), ("a.ogg", 44100, "OPUS"), ("a.wav", 8000, "IMA_ADPCM")])
+def test_what_an_encoder_refuses_is_one_line(tmp_path, name, sr, subtype):
+    with pytest.raises(audio.InputError, match=name):
+        with files.writing(tmp_path / name, sr, 2 if subtype is None else 5, subtype) as write: write(np.zeros((2 if subtype is None else 5, 100), np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_channels_and_few_samples(tmp_path):
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (44105, 12)), 44100)
+    files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", Local(lambda v: v, 44100, 0), seconds=1)
+    assert np.array_equal(sf.read(tmp_path / "a.wav")[0], sf.read(tmp_path / "b.wav")[0])
 
 
 def test_floats_are_not_clipped_and_integers_are(tmp_path):
@@ -131,7 +220,7 @@ def test_nothing_is_half_written(tmp_path, how):
     (tmp_path / "link.wav").symlink_to(source)
     def broken(v): raise audio.InputError("a.wav: broke half-way")
     call = {"same": (source, source, still), "link": (source, tmp_path / "link.wav", still), "folder": (source, tmp_path, still), "format": (source, tmp_path / "b.txt", still),
-            "breaks": (source, tmp_path / "b.wav", lambda sr: Local(broken, sr, 0)), "missing": (tmp_path / "no.wav", tmp_path / "b.wav", still), "channels": (source, tmp_path / "b.mp3", still)}[how]
+            "breaks": (source, tmp_path / "b.wav", lambda sr: Local(broken, sr, 0)), "missing": (tmp_path / "no.wav", source, still), "channels": (source, tmp_path / "b.mp3", still)}[how]
     with pytest.raises(audio.InputError): files.rewrite(*call)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "link.wav"] and source.read_bytes() == before
 
