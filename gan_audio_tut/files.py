@@ -79,7 +79,7 @@ def _drawn_out(gain, n, ratio):
     at = np.arange(n) * (ratio / HOP)  # in frames
     return np.apply_along_axis(lambda g: np.interp(at, np.arange(len(g)), g), -1, gain).astype(np.float32)
 
-# %% ../nbs/11a_files.ipynb #3ebef573
+# %% ../nbs/11a_files.ipynb #993a569d
 def at_rate(
     local: Local,
     sr: int,             # of the sounds to come
@@ -94,17 +94,17 @@ def at_rate(
     context = math.ceil((reach / local.sr + 256 / min(sr, local.sr)) * sr)        # and each resampling at some 80 samples of the lower rate
     def f(y):
         low = resample(y, sr, local.sr)
-        new, up = local.f(low), lambda v: fix_length(resample(v, local.sr, sr), y.shape[-1])
+        new, up = local.f(low.copy()), lambda v: fix_length(resample(v, local.sr, sr), y.shape[-1])
         if not follows or low.shape[-1] <= 2 * HOP: return y + up(new - low)
         return up(new) + _drawn_out(held_back(low, new), y.shape[-1], local.sr / sr) * (y - up(low))
     return Local(f, sr, context, align)
 
-# %% ../nbs/11a_files.ipynb #39805ac7
+# %% ../nbs/11a_files.ipynb #cb5cdaf2
 @contextmanager
 def writing(
     path: str | Path,            # the format follows the suffix
     sr: int, channels: int,
-    subtype: str | None = None,  # "PCM_24", ...; None, or one that the format does not know: the format's own
+    subtype: str | None = None,  # "PCM_24", ...; None: the format's own; one that it does not know: its next best
     tags: dict | None = None,    # title, artist, ...
 ):                               # gives a function that takes (channels, n) in [-1, 1]
     "Write a sound of any length, whole or not at all; samples beyond [-1, 1] are clipped, unless the file holds floats."
@@ -157,7 +157,7 @@ def _tag(f, name, text):
     try: setattr(f, name, text)
     except (sf.LibsndfileError, UnicodeError): pass  # this format has no place for it
 
-# %% ../nbs/11a_files.ipynb #81ac0c8c
+# %% ../nbs/11a_files.ipynb #96ae3da8
 def rewrite(
     source: str | Path, target: str | Path,
     local: Local | Callable,  # any rate's; or what gives one for the file's rate
@@ -167,7 +167,7 @@ def rewrite(
     "A copy of a sound file through a local function, in bounded memory: same rate, channels, length, subtype and tags."
     with opened(source) as f: sr, channels, tags, kept = f.samplerate, f.channels, f.copy_metadata(), f.subtype
     if os.path.exists(target) and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
-    if not seconds > 0: raise InputError(f"{seconds!r} seconds at a time; give more than 0")
+    if not 0 < seconds < math.inf: raise InputError(f"{seconds!r} seconds at a time; give more than 0")
     if {"WAVEX": "WAV", "RF64": "WAV"}.get(f.format, f.format) != format_of(target) and not kept.startswith(("PCM", "FLOAT", "DOUBLE")): kept = None
     work, done = at_rate(local, sr) if isinstance(local, Local) else local(sr), 0
     if work.sr != sr: raise InputError(f"{source}: has {sr} Hz, the function is for {work.sr}; use at_rate")

@@ -140,6 +140,9 @@ def test_a_function_may_work_in_place():
         return y
     y = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     assert np.array_equal(np.concatenate(list(in_pieces(Local(halved, 8000, 100), [y], 700))), 0.5 * y)
+    for above in (True, False):
+        ways = [at_rate(Local(f, 8000, 100, 128), 44100, above).f(y) for f in (halved, lambda v: 0.5 * v)]
+        assert np.array_equal(*ways)
 
 
 def test_the_rate_is_minded(tmp_path):
@@ -149,7 +152,7 @@ def test_the_rate_is_minded(tmp_path):
     out = audio.load(files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", SMEAR, 0.2), mono=False)[0]
     assert np.abs(out - at_rate(SMEAR, 44100).f(y)).max() < 1e-5
     with pytest.raises(audio.InputError, match="44100 Hz"): files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", lambda sr: SMEAR)
-    for wrong in (0, -1, float("nan")):
+    for wrong in (0, -1, float("nan"), float("inf")):
         with pytest.raises(audio.InputError, match="seconds"): files.rewrite(tmp_path / "a.wav", tmp_path / "b.wav", SMEAR, wrong)
 
 
