@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from gan_audio_tut import audio, degrade, fidelity
+from gan_audio_tut.audio import InputError
+from gan_audio_tut.baselines import ar_fill, cubic_fill, ideal_mask, wiener
+from gan_audio_tut.files import Local, in_pieces
+
+FILLS = [ar_fill, cubic_fill]
+
+
+def voiced(n=8000, seed=0):
+    "A sound that linear prediction knows: noise through resonances, in pulses."
+    rng = np.random.default_rng(seed)
+    y = sum(audio.tone(f, n / 8000, 8000, 0.1) for f in (120, 240, 360, 700, 1300))
+    return (y + 1e-3 * rng.standard_normal(n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_what_is_there_stays_bit_for_bit(fill):
+    y = voiced()
+    damaged, lost = degrade.gaps(y, 8000, np.random.default_rng(0), 5, 0.01, 0.03)
+    out = fill(damaged, lost)
+    assert out.dtype == np.float32 and out.shape == y.shape and np.array_equal(out[~lost], y[~lost])
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_nothing_lost_everything_lost_nothing_there(fill):
+    y = voiced(1000)
+    assert np.array_equal(fill(y, np.zeros(1000, bool)), y)
+    for y in (y, np.zeros(1000, np.float32)):
+        assert np.isfinite(fill(y, np.ones(1000, bool))).all()
+    assert fill(np.zeros(0, np.float32), np.zeros(0, bool)).shape == (0,)
+    assert not fill(np.zeros(2000, np.float32), np.arange(2000) % 100 < 10).any(), "silence with holes is silence"
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("lost", [np.zeros(99, bool), np.zeros(100, np.float32), np.zeros((1, 100), bool)])
+def test_a_mask_that_does_not_fit_is_refused(fill, lost):
+    with pytest.raises(InputError, match="lost: .*give a bool for each sample"): fill(np.zeros(100, np.float32), lost)
+
+
+@pytest.mark.parametrize("below", [3, 9, 15])
+def test_prediction_mends_clipping_and_goes_only_outwards(below):
+    y = voiced()
+    clipped, lost = degrade.hard_clip(y, below)
+    out = ar_fill(clipped, lost)
+    assert (np.abs(out[lost]) >= np.abs(clipped[lost])).all() and (np.sign(out[lost]) == np.sign(clipped[lost])).all()
+    assert fidelity.si_sdr(y, out) > fidelity.si_sdr(y, clipped) + 3
+
+
+def test_prediction_in_pieces_is_prediction_as_a_whole():
+    y = voiced(20000)
+    damaged, lost = degrade.gaps(y, 8000, np.random.default_rng(1), 30, 0.005, 0.05)
+    fill = Local(lambda v: ar_fill(v, v == 0), 8000, 256, 512)
+    for size, each in ((512, 700), (3000, 20000), (5000, 333)):
+        pieces = [damaged[k : k + each] for k in range(0, len(y), each)]
+        assert np.array_equal(np.concatenate(list(in_pieces(fill, pieces, size))), ar_fill(damaged, damaged == 0))
+
+
+def test_prediction_is_the_same_at_any_level():
+    y = voiced()
+    damaged, lost = degrade.gaps(y, 8000, np.random.default_rng(2), 5, 0.01, 0.03)
+    assert np.allclose(1e-2 * ar_fill(damaged, lost), ar_fill(1e-2 * damaged, lost), atol=1e-5)
+
+
+def test_the_ideal_mask_of_a_clean_sound_is_all_pass():
+    y = voiced()
+    assert np.abs(ideal_mask(y, y) - y).max() < 1e-4
+
+
+@pytest.mark.parametrize("samples", [129, 1000, 3001])
+def test_wiener_keeps_the_length(samples):
+    out = wiener(0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32), 8000)
+    assert out.shape == (samples,) and np.isfinite(out).all()
+
+
+def test_wiener_says_what_is_too_short():
+    with pytest.raises(InputError, match="pad with"): wiener(0.1 * np.ones(100, np.float32), 8000)
+
+
+def test_wiener_takes_away_what_stays_and_keeps_what_comes_and_goes():
+    rng = np.random.default_rng(0)
+    hiss = 0.05 * degrade.coloured(24000, 8000, rng)
+    assert audio.to_db(audio.rms(wiener(hiss, 8000)) / audio.rms(hiss)) < -15
+    tone = np.where(np.arange(24000) // 4000 % 2, voiced(24000), 0).astype(np.float32)
+    out = wiener(tone + 0.05 * hiss, 8000)
+    assert fidelity.si_sdr(tone, out) > 15
