@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from gan_audio_tut import audio, degrade
+from gan_audio_tut.audio import InputError
+from gan_audio_tut.survey import examine, holes
+
+
+def story(seconds=8, sr=8000, seed=0):
+    "Bursts of tones over a soft hiss."
+    rng, n = np.random.default_rng(seed), round(seconds * sr)
+    t = np.arange(n) / sr
+    y = 0.2 * np.sin(2 * np.pi * (200 + 40 * np.sin(3 * t)) * t) * (np.sin(2 * np.pi * 0.7 * t) > -0.3) * rng.uniform(0.3, 1, 200)[np.minimum((t * 20).astype(int), 199)]
+    return (y + 2e-3 * rng.standard_normal(n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("below", [3, 6, 9, 15])
+@pytest.mark.parametrize("sr", [8000, 44100])
+def test_clipping_is_found_where_it_is(below, sr):
+    y = story(sr=sr)
+    clipped, lost = degrade.hard_clip(y, below)
+    low, high = examine([clipped[None]], sr).limits[0]
+    assert np.array_equal((clipped <= low) | (clipped >= high), np.abs(clipped) >= 0.999 * np.abs(clipped).max())
+
+
+def test_one_side_alone_and_one_channel_alone():
+    y = story()
+    one_side = np.minimum(y, 0.5 * y.max())
+    found = examine([np.stack([y, one_side])], 8000)
+    assert found.limits[0] == (-np.inf, np.inf)
+    assert found.limits[1][0] == -np.inf and abs(found.limits[1][1] / (0.5 * y.max()) - 0.999) < 1e-4
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_coarse_numbers_are_no_clipping(bits):
+    y = story()
+    step = np.abs(y).max() / 2 ** (bits - 1)
+    assert examine([np.round(y / step)[None] * step], 8000).limits[0] == (-np.inf, np.inf)
+
+
+def test_what_is_certain_needs_no_wall():
+    y = story()
+    assert examine([y[None]], 8000).tops[0] == pytest.approx((0.999 * y.min(), 0.999 * y.max()))
+
+
+@pytest.mark.parametrize("highest", [1000, 2000, 3000])
+def test_the_end_of_the_band(highest):
+    assert abs(examine([degrade.narrow(story(), 8000, highest)[None]], 8000).highest - highest) < 0.1 * highest
+    assert examine([story()[None]], 8000).highest > 3900
+
+
+def test_a_hole_is_found_across_pieces():
+    y = story()
+    y[35200:35600] = 0
+    for cuts in ([], [35400], [35201, 35599], [35199, 35200, 35600]):
+        assert examine(np.split(y[None], cuts, 1), 8000).holes == 1
+    assert np.flatnonzero(holes(y, 8000, examine([y[None]], 8000).level)).tolist() == list(range(35200, 35600))
+
+
+def test_long_zeros_are_pauses_and_the_ends_are_nothing():
+    y = story()
+    y[20000:24000] = 0
+    found = examine([np.pad(y, (4000, 9000))[None]], 8000)
+    assert (found.holes, found.pauses) == (0, 1)
+
+
+def test_the_level_does_not_hear_silence():
+    y = story()
+    a, b = examine([y[None]], 8000).level, examine([np.pad(y, (0, 80000))[None]], 8000).level
+    assert abs(a / b - 1) < 0.01
+
+
+@pytest.mark.parametrize("y", [np.zeros((1, 20000)), np.zeros((2, 0)), np.zeros((1, 1)), np.ones((12, 5))])
+def test_silence_and_next_to_nothing(y):
+    found = examine([y.astype(np.float32)], 8000)
+    assert found.samples == y.shape[1] and found.holes == found.pauses == 0 and np.isfinite(found.level)
+
+
+def test_nothing_at_all_is_refused():
+    with pytest.raises(InputError, match="at least one piece"): examine([], 8000)
+
+
+def test_whatever_the_pieces():
+    rng, y = np.random.default_rng(0), np.stack([story(20), story(20, seed=1)])
+    whole = examine([y], 8000)
+    for _ in range(5):
+        parts = examine(np.split(y, np.sort(rng.integers(0, y.shape[1], 40)), 1), 8000)
+        assert all(getattr(whole, k) == getattr(parts, k) for k in ("samples", "level", "limits", "tops", "highest", "holes", "pauses"))
+        assert len(whole.moments) == len(parts.moments) == 10
+
+
+def test_moments_of_an_hour_are_sixteen_at_most():
+    hour = (0.1 * np.ones((1, 16000), np.float32) * k for k in range(1800))
+    found = examine(hour, 8000)
+    at = [round(float(m[0, 0]) * 10) for m in found.moments]
+    assert 8 <= len(at) <= 16 and np.ptp(np.diff(at)) == 0 and at[-1] > 1600
