@@ -30,15 +30,16 @@ class _Levels:
         heard = slice(max(0, loudest - 40), loudest + 1)
         return float(np.sqrt(self.powers[heard].sum() / max(1, self.counts[heard].sum())))
 
-# %% ../nbs/11c_survey.ipynb #b88c0ad7
+# %% ../nbs/11c_survey.ipynb #7f5b0d44
 class _Top:
-    "The highest value so far: visits, samples there, samples just below."
-    def __init__(self): self.value, self.visits, self.there, self.below, self.inside = 0.0, 0, 0, 0, False
+    "The highest value so far: visits, samples there, samples just below; and the least above zero, a step if there are steps."
+    def __init__(self): self.value, self.visits, self.there, self.below, self.inside, self.step = 0.0, 0, 0, 0, False, np.inf
 
     def look(self, y):
         high = float(y.max(initial=0))
         if high > 1.001 * self.value: self.value, self.visits, self.there, self.below, self.inside = high, 0, 0, 0, False
         if self.value == 0 or not len(y): return
+        self.step = min(self.step, float(np.min(y, where=y > 0, initial=np.inf)))
         at = y >= 0.999 * self.value
         self.visits += int(np.count_nonzero(at[1:] & ~at[:-1]) + (at[0] and not self.inside))
         self.there += int(at.sum())
@@ -47,12 +48,13 @@ class _Top:
 
 def _limits(up, down, certain):
     "(lowest, highest) that a channel could reach, infinite where nothing was cut off."
-    alone = lambda t: t.visits >= 5 and t.there > t.below
-    both = abs(up.value - down.value) < 1e-3 * up.value and up.visits + down.visits >= 5 and 2 * (up.there + down.there) > up.below + down.below
+    fine = max(up.value, down.value) > 50 * min(up.step, down.step)
+    alone = lambda t: fine and t.visits >= 5 and t.there > t.below
+    both = fine and abs(up.value - down.value) < 1e-3 * up.value and up.visits + down.visits >= 5 and 2 * (up.there + down.there) > up.below + down.below
     cut = lambda t: 0.999 * t.value if t.value and (certain or both or alone(t)) else np.inf
     return -cut(down), cut(up)
 
-# %% ../nbs/11c_survey.ipynb #cd9b7736
+# %% ../nbs/11c_survey.ipynb #5167323e
 class _Spectrum:
     "The mean power of every bin of windows of some 64 ms."
     def __init__(self, sr):
@@ -62,13 +64,14 @@ class _Spectrum:
     def look(self, y):
         for v in y:
             if len(v) < self.n: continue
-            frames = np.lib.stride_tricks.sliding_window_view(v, self.n)[:: self.n] * self.window
-            self.power += (np.abs(np.fft.rfft(frames)) ** 2).sum(0)
+            frames = np.lib.stride_tricks.sliding_window_view(v, self.n)[:: self.n]
+            self.power += (np.abs(np.fft.rfft((frames - frames.mean(1, keepdims=True)) * self.window)) ** 2).sum(0)
 
     def found(self):
         p = np.convolve(self.power, np.ones(5) / 5, "same")
-        heard = np.flatnonzero(p > 1e-6 * p.max())
-        return min(self.sr / 2, float((heard.max(initial=0) + 1) * self.sr / self.n)) if p.max() > 0 else self.sr / 2
+        end = np.flatnonzero(p > 1e-6 * p.max()).max(initial=0)
+        cliff = p[min(len(p) - 1, round(1.12 * end) + 3)] < 10**-2.5 * p[max(0, round(0.95 * end) - 3) : end + 1].mean()
+        return float((end + 1) * self.sr / self.n) if cliff and end + 4 < len(p) else self.sr / 2
 
 # %% ../nbs/11c_survey.ipynb #6d7c4441
 def _runs(mask):
@@ -76,40 +79,45 @@ def _runs(mask):
     edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
     return zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1))
 
-# %% ../nbs/11c_survey.ipynb #f8708d74
+# %% ../nbs/11c_survey.ipynb #f3b55247
 SHORTEST, LONGEST, EDGE = 0.004, 0.25, 0.004  # seconds: of a hole, and of what is looked at beside it
 
+def _is_hole(n, beside, sr, level, alive):
+    "A run of n zeros between samples whose lower peak is `beside`."
+    return SHORTEST * sr <= n <= LONGEST * sr and beside > alive * level
+
 def holes(
-    y: np.ndarray,        # (samples,)
+    y: np.ndarray,        # (samples,) of floats
     sr: int,
     level: float,         # RMS of what is not silent
     alive: float = 0.3,   # of `level`, the least peak on either side
 ) -> np.ndarray:          # (samples,) of bool
     "Runs of zeros in the midst of sound."
+    if y.ndim != 1 or y.dtype.kind != "f": raise InputError(f"holes: got {y.dtype} of shape {y.shape}; give the floats of one channel")
     lost, edge = np.zeros(len(y), bool), max(1, round(EDGE * sr))
     for a, b in _runs(y == 0):
         beside = [np.abs(v).max(initial=0) for v in (y[max(0, a - edge) : a], y[b : b + edge])]
-        lost[a:b] = SHORTEST * sr <= b - a <= LONGEST * sr and min(beside) > alive * level
+        lost[a:b] = _is_hole(b - a, min(beside), sr, level, alive)
     return lost
 
-# %% ../nbs/11c_survey.ipynb #5a8bb4cd
+# %% ../nbs/11c_survey.ipynb #9b70eb26
 class _Zeros:
     "Runs of zeros that begin and end in the sound: how many could be holes, and how many are longer."
-    def __init__(self, sr): self.sr, self.tail, self.edge, self.seen = sr, None, max(1, round(EDGE * sr)), []
+    def __init__(self, sr): self.sr, self.tail, self.edge, self.seen, self.begun = sr, None, max(1, round(EDGE * sr)), [], set()
 
     def look(self, y):
         held, y = (0, y) if self.tail is None else (self.tail.shape[1], np.concatenate([self.tail, y], 1))
         last = y.shape[1] - self.edge
-        for v in y:
+        for c, v in enumerate(y):
             for a, b in _runs(v == 0):
-                if b - a < SHORTEST * self.sr or a == 0 == held or not held - self.edge < b <= last: continue
+                if b - a < SHORTEST * self.sr or (a == 0 and c not in self.begun) or not held - self.edge < b <= last: continue
                 beside = min(np.abs(v[max(0, a - self.edge) : a]).max(initial=0), np.abs(v[b : b + self.edge]).max(initial=0))
                 if len(self.seen) < 100_000: self.seen.append((b - a, beside))
+        self.begun |= set(np.flatnonzero(y.any(1)))
         self.tail = y[:, max(0, y.shape[1] - round(1.2 * LONGEST * self.sr)) :]
 
     def found(self, level, alive=0.3):
-        short = [beside for n, beside in self.seen if n <= LONGEST * self.sr]
-        return sum(beside > alive * level for beside in short), len(self.seen) - len(short)
+        return sum(_is_hole(n, beside, self.sr, level, alive) for n, beside in self.seen), sum(n > LONGEST * self.sr for n, _ in self.seen)
 
 # %% ../nbs/11c_survey.ipynb #5fd96c66
 class _Moments:
@@ -121,26 +129,27 @@ class _Moments:
         self.count += 1
         if len(self.kept) > self.most: self.kept, self.every = self.kept[::2], 2 * self.every
 
-# %% ../nbs/11c_survey.ipynb #5022fd5c
+# %% ../nbs/11c_survey.ipynb #9f55b24c
 @dataclass(frozen=True)
 class Findings:
     "What a first look at a sound has found."
     sr: int
     samples: int
     level: float         # RMS of what is not silent; 0: nothing is
-    limits: tuple        # (lowest, highest) for each channel, at which its peaks were cut off; infinite: they were not
+    limits: tuple        # (lowest, highest) sample value for each channel, at which its peaks were cut off; infinite: they were not
     tops: tuple          # the same, if it is certain that they were
-    highest: float       # Hz; nothing above
+    highest: float       # Hz: the cliff where it ends; half the rate if there is none
     holes: int           # runs of zeros in the midst of sound
     pauses: int          # runs of zeros that are longer than a hole
-    moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds
+    moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds; the last may be shorter
 
-# %% ../nbs/11c_survey.ipynb #e789cae8
+# %% ../nbs/11c_survey.ipynb #f2a8f654
 def examine(
     pieces: Iterable,  # arrays (channels, n): together one sound
-    sr: int,
+    sr: int,           # samples per second, 100 or more
 ) -> Findings:
     "One look at a sound of any length."
+    if not sr >= 100: raise InputError(f"{sr} samples per second; give 100 or more")
     spectrum, levels, zeros, moments, samples, tops = _Spectrum(sr), _Levels(max(1, round(0.02 * sr))), _Zeros(sr), _Moments(), 0, None
     for y in _evenly(pieces, 100 * max(1, round(0.02 * sr))):
         tops = tops or [(_Top(), _Top()) for _ in y]
@@ -152,11 +161,12 @@ def examine(
     return Findings(sr, samples, level, tuple(_limits(*t, False) for t in tops), tuple(_limits(*t, True) for t in tops),
                     spectrum.found(), *zeros.found(level), tuple(moments.kept))
 
-# %% ../nbs/11c_survey.ipynb #77acd4d6
+# %% ../nbs/11c_survey.ipynb #e3bba84d
 def _evenly(pieces, n):
     "The same samples in pieces of n, and a rest."
     held = None
     for y in pieces:
+        if np.ndim(y) != 2 or not np.isfinite(y).all(): raise InputError(f"a piece of shape {np.shape(y)}; give (channels, n), finite")
         held = y if held is None else np.concatenate([held, y], 1)
         while held.shape[1] >= n:
             yield held[:, :n]

@@ -75,6 +75,34 @@ def test_wiener_keeps_the_length(samples):
     assert out.shape == (samples,) and np.isfinite(out).all()
 
 
+@pytest.mark.parametrize("bad", [{"memory": 1.0}, {"memory": -1}, {"floor": -1}, {"floor": 2}, {"window": 0}, {"memory": np.nan}])
+def test_wiener_says_what_is_no_setting(bad):
+    with pytest.raises(InputError, match="wiener: "): wiener(0.1 * np.ones(1000, np.float32), 8000, **bad)
+
+
+def test_digital_silence_is_not_taken_for_the_noise():
+    rng = np.random.default_rng(0)
+    tone = np.where(np.arange(24000) // 4000 % 2, voiced(24000), 0).astype(np.float32)
+    noisy = tone + 0.02 * degrade.coloured(24000, 8000, rng)
+    alone, after = wiener(noisy, 8000), wiener(np.pad(noisy, (8000, 0)), 8000)[8000:]
+    assert fidelity.si_sdr(tone, after) > fidelity.si_sdr(tone, alone) - 0.5
+
+
+def test_a_spline_does_not_leave_the_ends():
+    y = voiced(1000)
+    out = cubic_fill(np.where(np.arange(1000) < 200, 0, y), np.arange(1000) < 200)
+    assert np.allclose(out[:200], out[200])
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_nan_is_refused(fill):
+    with pytest.raises(InputError, match="NaN"): fill(np.full(100, np.nan), np.zeros(100, bool))
+
+
+def test_ideal_mask_wants_a_pair():
+    with pytest.raises(InputError, match="as many samples"): ideal_mask(voiced(4000), voiced(4001))
+
+
 def test_wiener_says_what_is_too_short():
     with pytest.raises(InputError, match="pad with"): wiener(0.1 * np.ones(100, np.float32), 8000)
 

@@ -103,8 +103,8 @@ def test_distances_have_a_slope_at_silence():
 
 def test_the_bank_knows_what_it_did():
     x = speech()
-    y, guess, lost, which = bank(x, 8000, 5, 4)
-    assert y.shape == guess.shape == lost.shape == (9, N) and which.shape == (9,)
+    y, guess, lost, which, clipped = bank(x, 8000, 5, 4)
+    assert clipped == 5 and y.shape == guess.shape == lost.shape == (9, N) and which.shape == (9,)
     assert np.array_equal(y[~lost], x[which][~lost]) and np.array_equal(guess[~lost], y[~lost])
     assert (y[5:][lost[5:]] == 0).all() and (np.abs(y[:5][lost[:5]]) > 0).all()
 
@@ -117,10 +117,11 @@ def test_noises_have_one_level_and_come_by_seed():
 def test_pairs_are_what_the_recipe_says():
     x = speech(20)
     recipe = RestorerRecipe(shares=(4, 2, 2, 2), snr=(5, 5))
-    (y, guess, lost, wanted), clean = (tuple(map(np.array, v)) if isinstance(v, tuple) else np.array(v) for v in pairs(x, noises_of(9, N, 8000), bank(x, 8000, 6, 6), recipe)(3, 7))
+    (y, guess, lost, wanted), clean = (tuple(map(np.array, v)) if isinstance(v, tuple) else np.array(v) for v in pairs(x, noises_of(9, N, 8000), bank(x, 8000, 7, 3), recipe)(3, 7))
     assert np.allclose([fidelity.snr(a, b) for a, b in zip(clean[:4], y[:4])], 5, atol=0.05)
     assert wanted[:8].tolist() == [[1, 1]] * 4 + [[0, 1]] * 4 and (wanted[8:, 0] == 0).all() and (wanted[8:, 1] < 0.86).all()
     assert not lost[:4].any() and lost[4:8].any(1).all() and not lost[8:].any()
+    assert all((y[k][lost[k] > 0] != 0).all() for k in (4, 5)) and all((y[k][lost[k] > 0] == 0).all() for k in (6, 7)), "clipped first, then holes"
     for k in (8, 9):
         above = np.abs(np.fft.rfft(y[k]))[int(wanted[k, 1] * N / 2) + 1 :]
         assert above.max() < 1e-3 * np.abs(np.fft.rfft(y[k])).max()
@@ -146,9 +147,27 @@ def test_lessons_that_are_none(bad, why):
     with pytest.raises(InputError, match=why): restoration_gan(bad.astype(np.float32), speech(), bank(speech(), 8000, 1, 1), 8000, **SMALL)
 
 
-@pytest.mark.parametrize("change", [{"shares": (1, 2)}, {"shares": (0, 1, 1, 1)}, {"rate": 0}, {"ema": 1.0}, {"likeness": -1}])
+@pytest.mark.parametrize("change", [{"shares": (1, 2)}, {"shares": (0, 1, 1, 1)}, {"shares": (2.5, 1, 1, 1)}, {"rate": 0}, {"rate": np.nan}, {"ema": 1.0}, {"likeness": -1}, {"snr": (9, 1)}, {"highest": (0, 2)}])
 def test_recipes_that_are_none(change):
     with pytest.raises(InputError): replace(RestorerRecipe(), **change)
+
+
+@pytest.mark.parametrize("shape, sounds", [((0, N), (1, 1)), ((3, 1000), (1, 1)), ((3, N), (0, 1)), ((N,), (1, 1))])
+def test_banks_that_are_none(shape, sounds):
+    with pytest.raises(InputError, match="bank: "): bank(np.zeros(shape, np.float32), 8000, *sounds)
+
+
+def test_noises_and_networks_that_are_none():
+    with pytest.raises(InputError, match="at least 1"): noises_of(0, N, 8000)
+    with pytest.raises(InputError, match="n_fft 500"): restorer(n_fft=500)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 16000, 22050, 44100])
+def test_likeness_at_any_rate(sr):
+    assert third_octaves(sr, 2 * round(0.016 * sr)).sum(0).min() >= 1
+    y = 0.1 * degrade.coloured(sr, sr, np.random.default_rng(0))[None]
+    assert float(unlike(y, y, sr)) < 0.01
+    with pytest.raises(InputError, match="0.4 s"): unlike(y[:, : sr // 10], y[:, : sr // 10], sr)
 
 
 def test_loaded_layers_are_registered():

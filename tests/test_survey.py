@@ -80,6 +80,38 @@ def test_nothing_at_all_is_refused():
     with pytest.raises(InputError, match="at least one piece"): examine([], 8000)
 
 
+@pytest.mark.parametrize("piece, sr, why", [(np.full((1, 99), np.nan), 8000, "finite"), (np.full((1, 99), np.inf), 8000, "finite"), (np.zeros(99), 8000, "channels"), (np.zeros((1, 99)), 0, "100 or more")])
+def test_what_is_no_piece(piece, sr, why):
+    with pytest.raises(InputError, match=why): examine([piece], sr)
+
+
+def test_soft_noise_of_few_steps_is_not_clipped():
+    y = np.round(3 * np.clip(np.random.default_rng(0).standard_normal(80000) / 3, -1, 1)) / 128
+    assert examine([y[None].astype(np.float32)], 8000).limits[0] == (-np.inf, np.inf)
+
+
+def test_what_falls_slowly_has_no_end():
+    for slope in (-6, -9):
+        y = degrade.coloured(441000, 44100, np.random.default_rng(0), slope)
+        assert examine([0.1 * y[None]], 44100).highest == 22050
+
+
+def test_an_offset_is_no_band():
+    y = degrade.narrow(story(), 8000, 2000)
+    assert examine([y[None] + 0.2], 8000).highest == examine([y[None]], 8000).highest
+
+
+@pytest.mark.parametrize("lead", [8000, 19000, 40000])
+def test_leading_zeros_are_no_pause(lead):
+    found = examine([np.pad(story(), (lead, 0))[None]], 8000)
+    assert (found.holes, found.pauses) == (0, 0)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 99), np.float32), np.zeros(99, np.int16)])
+def test_holes_wants_one_channel_of_floats(bad):
+    with pytest.raises(InputError, match="one channel"): holes(bad, 8000, 0.1)
+
+
 def test_whatever_the_pieces():
     rng, y = np.random.default_rng(0), np.stack([story(20), story(20, seed=1)])
     whole = examine([y], 8000)
