@@ -22,7 +22,7 @@ bench: .venv/bench                        ## measure the claims again; some ten 
 	$(BIN)/python tools/make_voices.py runs/voices --minutes 100
 	for b in mel.py step.py health.py speak.py listeners.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
-	    "vocoder.py trials 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
+	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
 	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 
 .venv/bin/python:

@@ -4,6 +4,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py train 8000           # or 16000; goes on where it stopped
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid [--lean 0.1]
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py trials 8000          # what was tried and not taken
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py opponents 8000       # how much say the opponent should have
 
 All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
 hinge loss. At 8 kHz the test is the FSDD speaker `yweweler`, at 16 kHz three of the five real speakers in `speech16k`;
@@ -32,6 +33,7 @@ TRIPS = 6  # round trips of the judged; they learned with four, for a shorter st
 TWINS = {"alone": {"adversarial": 0}, "ours": {}, "hinge": {"loss": "hinge", "r1": 0.0, "adversarial": 0.07}}
 SHORT = 240  # CPU seconds of a trial after the copyist; one more trial has no copyist, and as many seconds in all
 TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"features": 5.0}, "periods of 3 and 5": {"periods": (3, 5)}}
+WEIGHTS = {f"weight {w:g}": {"adversarial": w} for w in (0.0, 1.0, 2.0, 5.0)}  # of the opponent; 5 ships
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
 
@@ -64,18 +66,30 @@ def twins(sr, seed):
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
 
 
-def trials(sr, seed):
-    "The same in small, for what was not taken; judged on the validation speaker."
-    (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-trials"
-    rows = [row(name, replace(second, **change), (SHORT,), start, plan) for name, change in TRIALS.items()]
-    rows += [row("from the first step", OURS, (START + SHORT,), plan=plan)]
+def tried(sr, rows, name, facts):
+    "Train and judge on the validation speaker: what was not taken, beside what was."
     train(rows)
     results = {}
     for c in rows:
         way = ready(c.at(c.points[-1]))
         results[c.name] = {"steps": int(c.state.step)} | {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, "valid").items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
+        if sr == 8000: results[c.name]["heard"] = rounded(heard(way, single_words("valid"), CONFIGS[sr]))
         print(c.name, results[c.name], flush=True)
-    write(f"vocoder-{sr}-trials", {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}, "scores": results})
+    write(f"vocoder-{sr}-{name}", facts | {"scores": results})
+
+
+def trials(sr, seed):
+    "The same in small, for what was not taken."
+    (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-trials"
+    rows = [row(name, replace(second, **change), (SHORT,), start, plan) for name, change in TRIALS.items()]
+    rows += [row("from the first step", OURS, (START + SHORT,), plan=plan)]
+    tried(sr, rows, "trials", {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}})
+
+
+def opponents(sr, seed):
+    "Twins whose opponent has more or less of a say."
+    (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-opponents"
+    tried(sr, [row(name, replace(second, **change), (BUDGET,), start, plan) for name, change in WEIGHTS.items()], "opponents", {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}})
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -203,7 +217,7 @@ def judge(sr, seed, part, peers, lean):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "judge", "trials"])
+    parser.add_argument("what", choices=["train", "judge", "trials", "opponents"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
@@ -212,5 +226,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
-        else: {"train": twins, "trials": trials}[args.what](args.sr, args.seed)
+        else: {"train": twins, "trials": trials, "opponents": opponents}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))
