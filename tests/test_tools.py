@@ -48,6 +48,7 @@ def debian_package(path, files):
     path.write_bytes(b"!<arch>\n" + b"".join(head(n, d) + d + b"\n" * (len(d) % 2) for n, d in parts.items()))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("G722") is None, reason="the extra 'data' is not installed")
 def test_fetched_speech_is_unpacked_without_debian(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
     import fetch_speech
@@ -61,9 +62,10 @@ def test_fetched_speech_is_unpacked_without_debian(tmp_path, monkeypatch):
     assert fetch_speech.unpack(tmp_path / "x.deb", {"other": "alone"}, tmp_path) == {"alone": 1}
 
 
+@pytest.mark.skipif(importlib.util.find_spec("G722") is None, reason="the extra 'data' is not installed")
 def test_every_fetched_package_has_a_hash_and_a_source(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
     import fetch_speech
     for path, (known, folders) in fetch_speech.PACKAGES.items():
         assert path.endswith("_all.deb") and len(known) == 64
-        assert all(voice in fetch_speech.SOURCES for voice in folders.values())
+        assert all(voice.removesuffix("-wide") in fetch_speech.SOURCES for voice in folders.values())
