@@ -66,16 +66,20 @@ def twins(sr, seed):
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
 
 
-def tried(sr, rows, name, facts):
-    "Train and judge on the validation speaker: what was not taken, beside what was."
+def judged(way, sr, part):
+    "All figures of a way on those nobody has learned."
+    found = {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, part).items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
+    return found | ({"heard": rounded(heard(way, single_words(part), CONFIGS[sr]))} if sr == 8000 else {})
+
+
+def tried(sr, rows):
+    "Train, and judge on the validation speaker."
     train(rows)
     results = {}
     for c in rows:
-        way = ready(c.at(c.points[-1]))
-        results[c.name] = {"steps": int(c.state.step)} | {k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, "valid").items()} | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
-        if sr == 8000: results[c.name]["heard"] = rounded(heard(way, single_words("valid"), CONFIGS[sr]))
+        results[c.name] = {"steps": int(c.state.step)} | judged(ready(c.at(c.points[-1])), sr, "valid")
         print(c.name, results[c.name], flush=True)
-    write(f"vocoder-{sr}-{name}", facts | {"scores": results})
+    return results
 
 
 def trials(sr, seed):
@@ -83,13 +87,18 @@ def trials(sr, seed):
     (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-trials"
     rows = [row(name, replace(second, **change), (SHORT,), start, plan) for name, change in TRIALS.items()]
     rows += [row("from the first step", OURS, (START + SHORT,), plan=plan)]
-    tried(sr, rows, "trials", {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}})
+    write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}, "scores": tried(sr, rows)})
 
 
 def opponents(sr, seed):
     "Twins whose opponent has more or less of a say."
     (row, start, second), plan = starts(sr, seed), f"vocoder-{sr}-opponents"
-    tried(sr, [row(name, replace(second, **change), (BUDGET,), start, plan) for name, change in WEIGHTS.items()], "opponents", {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}})
+    rows = [row(name, replace(second, **change), (BUDGET,), start, plan) for name, change in WEIGHTS.items()]
+    results = tried(sr, rows)
+    alone, ours = (weights.load_model(c.at(BUDGET)) for c in (rows[0], rows[-1]))
+    alone.set_weights([(a + b) / 2 for a, b in zip(alone.get_weights(), ours.get_weights())])
+    results["mean of the first and the last"] = judged(ready(alone), sr, "valid")
+    write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results, "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test")})
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -125,9 +134,9 @@ def by_librosa(mel, config, steps):
     return librosa.griffinlim(bins, n_iter=steps, hop_length=config.hop_length, pad_mode="reflect", random_state=0)[None]
 
 
-def ready(path, lean=None):
-    "A network to be judged, with as many round trips as all, leaning as it learned to or as told."
-    net = weights.load_model(path)
+def ready(net, lean=None):
+    "A network, or the path to one, to be judged: with as many round trips as all, leaning as it learned to or as told."
+    if isinstance(net, Path): net = weights.load_model(net)
     net.layers[-1].trips = TRIPS
     if lean is not None: net.layers[-1].lean = lean
     return tf.function(net, reduce_retracing=True)
@@ -203,12 +212,9 @@ def paces(found, sr, peers=None, rounds=7):
 
 
 def judge(sr, seed, part, peers, lean):
-    found, config = ways(sr, seed, lean), CONFIGS[sr]
-    results = {}
+    found, results = ways(sr, seed, lean), {}
     for name, way in found.items():
-        results[name] = {k: rounded(figures(way, sounds, config)) for k, sounds in unheard(sr, part).items()}
-        results[name]["hiss"] = rounded(hissed(way, config))
-        if sr == 8000: results[name]["heard"] = rounded(heard(way, single_words(part), config))
+        results[name] = judged(way, sr, part)
         print(name, results[name], flush=True)
     facts = {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
     if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
