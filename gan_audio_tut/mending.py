@@ -6,7 +6,7 @@
 __all__ = ['compressed', 'Heard', 'Mended', 'patch_block', 'restorer', 'scale_free', 'spectra_apart', 'third_octaves', 'unlike',
            'bank', 'noises_of', 'RestorerRecipe', 'pairs', 'restoration_gan']
 
-# %% ../nbs/11d_mending.ipynb #619ee18e
+# %% ../nbs/11d_mending.ipynb #deb3d59d
 from dataclasses import dataclass
 
 import keras
@@ -17,7 +17,7 @@ from keras import layers, ops
 from . import degrade, losses
 from .audio import InputError, resample, rms
 from .backbone import frame_block, log_spectrogram
-from .baselines import ar_fill
+from .baselines import ar_fill, ar_sizes
 from .mel import istft, stft
 from .training import Job, State, seed_pair, shuffled
 from .vocoder import window_listener
@@ -91,14 +91,14 @@ def patch_block(x):  # (B, frames, bands, n) -> the same
     h = layers.Conv2D(x.shape[-1], 3, padding="same", activation="relu")(_normal(x))
     return layers.Add()([x, layers.Conv2D(x.shape[-1], 1, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)])
 
-# %% ../nbs/11d_mending.ipynb #83062bc1
+# %% ../nbs/11d_mending.ipynb #08c80a54
 def restorer(
     n_fft: int = 512, hop_length: int = 128,  # samples
     widths: tuple = (12, 24, 32, 48),  # channels of the U's levels, each with half the bands of the one before
     dim: int = 160, dilations: tuple = (1, 2, 4, 8) * 2,  # of the frame blocks
 ) -> keras.Model:  # (y, guess, lost (B, samples), wanted (B, 2)) -> (B, samples)
     "A U of convolutions over frequency around frame blocks along time; a bounded mask and an addition."
-    if n_fft % (8 * 2 ** len(widths)) or n_fft % hop_length: raise InputError(f"n_fft {n_fft}, hop_length {hop_length}: give an n_fft that is a multiple of {8 * 2 ** len(widths)} and of the hop")
+    if n_fft % (4 * 2 ** len(widths)) or n_fft % hop_length: raise InputError(f"n_fft {n_fft}, hop_length {hop_length}: give an n_fft that is a multiple of {4 * 2 ** len(widths)} and of the hop")
     y, guess, lost, wanted = (keras.Input((n,), name=name) for name, n in (("y", None), ("guess", None), ("lost", None), ("wanted", 2)))
     re, im, planes, change = Heard(n_fft, hop_length)(guess, lost, wanted)
     x = layers.Conv2D(widths[0], (3, 8), (1, 4), padding="same")(planes)       # (B, frames, 64, 12)
@@ -165,7 +165,7 @@ def unlike(reference, estimate, sr, frames=24, step=6):
     x, y = (_standard(_standard(v, 2), 3) for v in (x, y))
     return 1 - ops.sum(ops.sum(x * y, (2, 3)) / frames * counts) / (ops.sum(counts) + 1e-6)
 
-# %% ../nbs/11d_mending.ipynb #79284d9a
+# %% ../nbs/11d_mending.ipynb #edd9f20e
 def bank(
     speech: np.ndarray,  # (n, samples)
     sr: int, clipped: int, holed: int,
@@ -174,11 +174,11 @@ def bank(
     "Clipped sounds, then sounds with holes, with their missing samples predicted."
     most = min(8, int((np.shape(speech)[-1] / sr - 0.05) / 0.17))  # holes of up to 0.12 s, 0.05 s apart
     if np.ndim(speech) != 2 or not len(speech) or min(clipped, holed, most) < 1: raise InputError(f"bank: {clipped} and {holed} of speech {np.shape(speech)}; give at least one each of (n, samples), 0.22 s and more")
-    rng, rows, k = np.random.default_rng(seed), [], 2 ** max(0, round(np.log2(sr / 8000)))
+    rng, rows = np.random.default_rng(seed), []
     for row in range(clipped + holed):
         i = rng.integers(len(speech))
         y, lost = degrade.hard_clip(speech[i], rng.uniform(2, 18)) if row < clipped else degrade.gaps(speech[i], sr, rng, int(rng.integers(1, most + 1)), 0.008, 0.12)
-        rows.append((y, ar_fill(y, lost, min(64, 32 * k), 512 * k, 256 * k), lost, i))
+        rows.append((y, ar_fill(y, lost, *ar_sizes(sr)), lost, i))
     return *(np.stack(v) for v in zip(*rows)), clipped
 
 # %% ../nbs/11d_mending.ipynb #6d2db8e5

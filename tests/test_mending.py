@@ -168,7 +168,3 @@ def test_likeness_at_any_rate(sr):
     y = 0.1 * degrade.coloured(sr, sr, np.random.default_rng(0))[None]
     assert float(unlike(y, y, sr)) < 0.01
     with pytest.raises(InputError, match="0.4 s"): unlike(y[:, : sr // 10], y[:, : sr // 10], sr)
-
-
-def test_loaded_layers_are_registered():
-    assert {"Heard", "Mended"} <= {c.__name__ for c in vars(mending).values() if isinstance(c, type)}

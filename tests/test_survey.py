@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gan_audio_tut import audio, degrade
+from gan_audio_tut import audio, datasets, degrade
 from gan_audio_tut.audio import InputError
 from gan_audio_tut.survey import examine, holes
 
@@ -126,3 +126,16 @@ def test_moments_of_an_hour_are_sixteen_at_most():
     found = examine(hour, 8000)
     at = [round(float(m[0, 0]) * 10) for m in found.moments]
     assert 8 <= len(at) <= 16 and np.ptp(np.diff(at)) == 0 and at[-1] > 1600
+
+
+@pytest.mark.parametrize("sr", [8000, 16000])
+def test_on_real_words_no_clean_string_is_clipped_and_nine_in_ten_are_found(real_data, sr):
+    clips, rng, found = datasets.fsdd("train+valid+test", real_data / "fsdd"), np.random.default_rng(0), {}
+    for voice, name in enumerate(clips.voices):
+        words = [np.trim_zeros(y, "b") for y in clips.audio[clips.speakers == voice]]
+        for _ in range(12):
+            y = audio.resample(np.concatenate([words[k] for k in rng.integers(len(words), size=5)]), clips.sr, sr)
+            found.setdefault(name, []).append([np.isfinite(examine([x[None]], sr).limits[0]).any() for x in (y, degrade.hard_clip(y, 3.0)[0])])
+    share = {name: np.mean(v, 0) for name, v in found.items()}
+    assert all(clean == 0 for clean, _ in share.values())
+    assert all(clipped >= 0.9 for name, (_, clipped) in share.items() if (name, sr) != ("nicolas", 8000))  # his peaks are some 40 steps high

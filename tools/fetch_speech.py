@@ -1,6 +1,6 @@
 """Real voices to learn from, 5 hours and 28 speakers, out of Debian's free packages: `pip install gan_audio_tut[data] && python tools/fetch_speech.py FOLDER`.
 
-Telephone prompts and speech syntheses need recordings of speech, and Debian has the freely licensed ones: 360 MB are
+Telephone prompts and speech syntheses need recordings of speech, and Debian has the freely licensed ones: 390 MB are
 fetched once, checked by their hash, unpacked without Debian's tools, and written as FOLDER/VOICE/*.flac, mono, at the
 rate that they had: 8 kHz, and 16 kHz and more where the voice's name ends in -wide or the package has it. Nothing of it is committed here. FOLDER/SOURCES.txt names authors and licences: CC BY(-SA) 3.0, BSD, GPL.
 """

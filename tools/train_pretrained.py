@@ -180,8 +180,10 @@ def trained_restorer(name, minutes, seed=0):
 def denoised(net, sr, seconds=3.0):
     "Means over ESC-10's fold 3 at three ratios, under FSDD's `nicolas` (8 kHz) or two recordings of `speech16k`."
     rng, n, noises = np.random.default_rng(5), int(seconds * sr), datasets.esc10("valid", sr=sr)
-    clips = datasets.fsdd("train+valid+test")
-    said = [np.trim_zeros(y, "b") for y in clips.audio[clips.speakers == clips.voices.index("nicolas")]] if sr == 8000 else judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
+    if sr == 8000:
+        clips = datasets.fsdd("train+valid+test")
+        said = [np.trim_zeros(y, "b") for y in clips.audio[clips.speakers == clips.voices.index("nicolas")]]
+    else: said = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
     rows = {"as it is": [], "mended": []}
     for y in noises.audio[:: max(1, len(noises) // 20)]:
         for snr in (0.0, 5.0, 10.0):
