@@ -20,10 +20,12 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 
 bench: .venv/bench                        ## measure the claims again; some ten hours, on the data in GAN_AUDIO_TUT_DATA_DIR
 	$(BIN)/python tools/make_voices.py runs/voices --minutes 100
+	$(BIN)/python tools/fetch_speech.py runs/real
 	for b in mel.py step.py health.py speak.py listeners.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
 	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
-	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
+	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" \
+	    "restoration.py twins 8000" "restoration.py judge 8000 --on valid" "restoration.py judge 8000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "gan_audio_tut needs Python 3.11, 3.12 or 3.13, and this is %d.%d; say which with: make PYTHON=python3.12" % v)'
@@ -35,7 +37,7 @@ bench: .venv/bench                        ## measure the claims again; some ten 
 
 # extras of settings.ini that each target needs
 developer := dev
-bench := metrics,data
+bench := metrics,data,peers
 lab := app,dev
 docs := docs
 

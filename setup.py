@@ -18,7 +18,7 @@ def lines(key):
 
 
 extras = {k.removesuffix("_requirements"): lines(k) for k in c if k.endswith("_requirements")}
-extras["all"] = sorted({r for k, v in extras.items() if k not in ("dev", "docs", "cuda") for r in v})
+extras["all"] = sorted({r for k, v in extras.items() if k not in ("dev", "docs", "cuda", "peers") for r in v})
 
 setup(
     version=version,

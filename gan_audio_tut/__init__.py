@@ -11,6 +11,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["activations", "audio", "backbone", "baselines", "cli", "datasets", "degrade", "explore", "fidelity", "files", "health", "losses", "mel", "mending", "metrics",
-                "plots", "runs", "showcase", "specgan", "speak", "survey", "training", "vocoder", "wavegan", "weights"],
-    submod_attrs={"speak": ["generate"]},
+                "plots", "restoration", "runs", "showcase", "specgan", "speak", "survey", "training", "vocoder", "wavegan", "weights"],
+    submod_attrs={"restoration": ["restore"], "speak": ["generate"]},
 )

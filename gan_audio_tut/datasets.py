@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'SPLITS', 'METAL', 'DRUMS', 'SOURCES', 'NUMBERS', 'SILENT', 'SHORTEST', 'SUFFIXES', 'NAMED', 'Clips',
-           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'esc10', 'pieces', 'folder', 'open_data',
-           'batches']
+           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'esc10', 'pieces', 'audio_files',
+           'folder', 'open_data', 'batches']
 
 # %% ../nbs/06_datasets.ipynb #a765c93a
 import csv
@@ -366,11 +366,11 @@ def pieces(
     if len(held) >= (samples / 4 if count else SHORTEST * sr): yield fix_length(held, samples)
     elif not count: raise InputError(f"{path}: is silent, or shorter than {1000 * SHORTEST:.0f} ms; record it again or remove it")
 
-# %% ../nbs/06_datasets.ipynb #92662fcc
+# %% ../nbs/06_datasets.ipynb #fb30d24f
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"}
 
-def _audio_files(root, strict):
-    "Audio files below `root`, sorted; hidden ones are left out. No folder is entered twice, and none by a link that also lies here itself."
+def audio_files(root, strict=False):
+    "Audio files below `root`, sorted, as paths; hidden ones are left out. No folder is entered twice, and none by a link that also lies here itself."
     def denied(e):
         problem = InputError(f"{e.filename}: cannot be opened ({e.strerror}); change its permissions")
         if strict: raise problem
@@ -386,7 +386,7 @@ def _audio_files(root, strict):
         found += [Path(here, f) for f in sorted(names) if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
     return found
 
-# %% ../nbs/06_datasets.ipynb #2442cc4d
+# %% ../nbs/06_datasets.ipynb #63c991c9
 def folder(
     path: str | Path,        # its subfolders are the classes; without any, there is one class
     sr: int = 8000,          # every file is resampled to this
@@ -399,7 +399,7 @@ def folder(
     if not os.path.exists(root): raise InputError(f"{root}: no such folder; check the spelling")
     if not os.path.isdir(root): raise InputError(f"{root}: is a file; give the folder that holds your recordings")
     _whole(sr=sr, samples=samples, limit=limit)
-    kind = {p: p.relative_to(root).parts[0] if p.parent != root else root.resolve().name for p in _audio_files(root, strict)}
+    kind = {p: p.relative_to(root).parts[0] if p.parent != root else root.resolve().name for p in audio_files(root, strict)}
     if not kind: raise InputError(f"{root}: holds no audio files; put WAV, FLAC, OGG or MP3 files there")
     audio, origin = _collect(kind, _shared(kind, sr, samples, limit), samples, strict)
     if not origin: raise InputError(f"{root}: none of its {len(kind)} audio files can be used; the lines above say why")

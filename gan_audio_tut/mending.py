@@ -211,7 +211,7 @@ def _swelling(samples, sr, rng):
     swell = 1 + rng.uniform(0, 0.9) * np.sin(2 * np.pi * rng.uniform(0.2, 6) * np.arange(samples) / sr + 6.3 * rng.random())
     return degrade.equalised(degrade.coloured(samples, sr, rng, rng.uniform(-7, 1)), rng, 5.0) * swell
 
-# %% ../nbs/11d_mending.ipynb #e06ef618
+# %% ../nbs/11d_mending.ipynb #18232d66
 @dataclass(frozen=True)
 class RestorerRecipe:
     "A way to train a restorer; saved with the run."
@@ -223,6 +223,7 @@ class RestorerRecipe:
     spectra: float = 1.0          # of the compressed spectra,
     likeness: float = 2.0         # of the bands' rise and fall,
     adversarial: float = 0.0      # of the opponent; 0: none
+    features: float = 0.0         # of the distance in its layers
     r1: float = 0.05              # of the penalty on its slope at real sounds
     width: int = 32               # its channels
     rate: float = 1.5e-3          # Adam's learning rate
@@ -233,8 +234,9 @@ class RestorerRecipe:
     def __post_init__(self):
         if len(self.shares) != 4 or any(n != int(n) or n < 1 for n in self.shares): raise InputError(f"shares {self.shares}: give four whole numbers, at least 1 each")
         if not (self.snr[0] <= self.snr[1] and 0 < self.highest[0] <= self.highest[1] < 1 and self.loudness[0] <= self.loudness[1]): raise InputError(f"{self}: give ranges as (low, high), `highest` between 0 and 1")
-        if not min(self.rate, self.d_rate, self.width) > 0 or not min(self.samples, self.spectra, self.likeness, self.adversarial, self.r1, self.fall) >= 0 or not 0 <= self.ema < 1:
+        if not min(self.rate, self.d_rate, self.width) > 0 or not min(self.samples, self.spectra, self.likeness, self.adversarial, self.features, self.r1, self.fall) >= 0 or not 0 <= self.ema < 1:
             raise InputError(f"{self}: rates must be positive, weights not negative, ema in [0, 1)")
+        if self.features and not self.adversarial: raise InputError("features of an opponent that does not learn; give adversarial more than 0")
 
 # %% ../nbs/11d_mending.ipynb #40bafc80
 def pairs(speech, noises, kept, recipe):
@@ -277,7 +279,7 @@ def _check_lessons(speech, noises):
         if np.ndim(v) != 2 or not len(v) or v.shape[1] < 8192 or not np.isfinite(v).all(): raise InputError(f"{name}: got shape {np.shape(v)}; give (n, samples), finite, at least 8192 samples each")
     if speech.shape[1] != noises.shape[1]: raise InputError(f"speech of {speech.shape[1]} samples, noises of {noises.shape[1]}; give as many")
 
-# %% ../nbs/11d_mending.ipynb #ad4cd7c4
+# %% ../nbs/11d_mending.ipynb #7c650334
 def restoration_gan(
     speech: np.ndarray,  # (n, samples)
     noises: np.ndarray,  # (any, samples)
@@ -298,6 +300,7 @@ def restoration_gan(
     d = _beside(window_listener(2 * (n // 2), recipe.width if recipe.adversarial else 1), n // 2)
     terms = {"samples": lambda given, real, fake, *_: scale_free(real, fake), "spectra": lambda given, real, fake, *_: spectra_apart(real, fake),
              "likeness": lambda given, real, fake, *_: unlike(real, fake, sr)}
+    if recipe.features: terms["features"] = lambda given, real, fake, feats_real, feats_fake: losses.feature_matching(feats_real, feats_fake)
     weights = {k: getattr(recipe, k) for k in ("adversarial", *terms)} | ({"r1": recipe.r1} if recipe.adversarial else {})
     job = Job(g, d, pairs(speech, noises, kept, recipe), losses.non_saturating, terms, weights, view=view, condition=lambda given: (view(given[1]),))
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02) if recipe.fall else recipe.rate

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGE', 'STYLE', 'use_style', 'waveform', 'spectrogram', 'picture', 'picture_strip', 'curves', 'wav_bytes',
-           'data_url', 'png_bytes', 'equal_level', 'player_html', 'players']
+           'data_url', 'png_bytes', 'equal_level', 'player_html', 'players', 'page']
 
 # %% ../nbs/01a_plots.ipynb #b9a27bc4
 import base64
@@ -185,3 +185,14 @@ def players(
     "Labelled players side by side, at equal RMS, for a notebook."
     from IPython.display import HTML
     return HTML(player_html(sounds, sr, level, pictures))
+
+# %% ../nbs/01a_plots.ipynb #764e5fca
+def page(
+    title: str,
+    body: str,  # HTML
+) -> str:
+    "An HTML page in the style of the house."
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>gan_audio_tut: {html.escape(title.lower())}</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}
+table{{border-collapse:collapse}}td,th{{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}}</style>
+<h1>{html.escape(title)}</h1>{body}</html>"""

@@ -80,28 +80,28 @@ def _runs(mask):
     edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
     return zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1))
 
-# %% ../nbs/11c_survey.ipynb #199f8281
+# %% ../nbs/11c_survey.ipynb #fe1dfc3f
 SHORTEST, LONGEST, EDGE = 0.004, 0.25, 0.004  # seconds: of a hole, and of what is looked at beside it
-ALIVE = 0.3  # of the level, the least peak on either side
 
-def _is_hole(n, beside, sr, level):
+def _is_hole(n, beside, sr, least):
     "A run of n zeros between samples whose lower peak is `beside`."
-    return SHORTEST * sr <= n <= LONGEST * sr and beside > ALIVE * level
+    return SHORTEST * sr <= n <= LONGEST * sr and beside > least
 
+# %% ../nbs/11c_survey.ipynb #12b3d076
 def holes(
     y: np.ndarray,        # (samples,) of floats
     sr: int,
-    level: float,         # RMS of what is not silent
+    least: float = 0.0,   # peak that the sound on either side must exceed
 ) -> np.ndarray:          # (samples,) of bool
     "Runs of zeros in the midst of sound."
     if y.ndim != 1 or y.dtype.kind != "f": raise InputError(f"holes: got {y.dtype} of shape {y.shape}; give the floats of one channel")
     lost, edge = np.zeros(len(y), bool), max(1, round(EDGE * sr))
     for a, b in _runs(y == 0):
         beside = [np.abs(v).max(initial=0) for v in (y[max(0, a - edge) : a], y[b : b + edge])]
-        lost[a:b] = _is_hole(b - a, min(beside), sr, level)
+        lost[a:b] = _is_hole(b - a, min(beside), sr, least)
     return lost
 
-# %% ../nbs/11c_survey.ipynb #287f63b3
+# %% ../nbs/11c_survey.ipynb #2386d3c4
 class _Zeros:
     "Runs of zeros that begin and end in the sound: how many could be holes, and how many are longer."
     def __init__(self, sr): self.sr, self.tail, self.edge, self.seen, self.begun = sr, None, max(1, round(EDGE * sr)), [], set()
@@ -118,7 +118,7 @@ class _Zeros:
         self.tail = y[:, max(0, y.shape[1] - round(1.2 * LONGEST * self.sr)) :]
 
     def found(self, level):
-        return sum(_is_hole(n, beside, self.sr, level) for n, beside in self.seen), sum(n > LONGEST * self.sr for n, _ in self.seen)
+        return sum(_is_hole(n, beside, self.sr, ALIVE * level) for n, beside in self.seen), sum(n > LONGEST * self.sr for n, _ in self.seen)
 
 # %% ../nbs/11c_survey.ipynb #5fd96c66
 class _Moments:
@@ -130,7 +130,10 @@ class _Moments:
         self.count += 1
         if len(self.kept) > self.most: self.kept, self.every = self.kept[::2], 2 * self.every
 
-# %% ../nbs/11c_survey.ipynb #9f55b24c
+# %% ../nbs/11c_survey.ipynb #38bb460d
+ALIVE = 0.7  # of the level: peaks on either side of a hole that is sure to be one
+
+# %% ../nbs/11c_survey.ipynb #9a9b87de
 @dataclass(frozen=True)
 class Findings:
     "What a first look at a sound has found."
@@ -140,9 +143,14 @@ class Findings:
     limits: tuple        # (lowest, highest) sample value for each channel, at which its peaks were cut off; infinite: they were not
     tops: tuple          # the same, if it is certain that they were
     highest: float       # Hz: the cliff where it ends; half the rate if there is none
-    holes: int           # runs of zeros in the midst of sound
+    holes: int           # runs of zeros in the midst of sound, loud on both sides
     pauses: int          # runs of zeros that are longer than a hole
     moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds; the last may be shorter
+
+    @property
+    def beside(self) -> float:
+        "The least peak on either side of a hole: most of the level where zeros are silence too, else anything."
+        return ALIVE * self.level if self.pauses else 0.0
 
 # %% ../nbs/11c_survey.ipynb #575d093a
 def examine(

@@ -1,5 +1,8 @@
 """The command as a user meets it: one clear line, the right exit status, nothing half done."""
+import contextlib
+import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -13,11 +16,25 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from gan_audio_tut.cli import main
+
 COMMAND = Path(sys.executable).parent / "gan-audio"
 
 
-def call(*words, **options):
+def apart(*words, **options):
+    "The command in a process of its own."
     return subprocess.run([str(COMMAND), *map(str, words)], capture_output=True, text=True, timeout=300, **options)
+
+
+def call(*words, cwd="."):
+    "The same in this process, where TensorFlow is imported once for all tests."
+    out, err, root = io.StringIO(), io.StringIO(), logging.getLogger()
+    kept, root.handlers = root.handlers, []  # pytest's own; `main` sets up logging only where nobody has
+    try:
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err): status = main(list(map(str, words)))
+    except SystemExit as e: status = e.code
+    finally: root.handlers = kept
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def refused(done):
@@ -155,7 +172,7 @@ def test_odd_but_usable_data(tmp_path):
 
 
 def test_nothing_from_tensorflow_on_stderr(tmp_path):
-    done = call("train", "drums", "--out", tmp_path / "run", "--steps", 1)
+    done = apart("train", "drums", "--out", tmp_path / "run", "--steps", 1)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert not re.search("[\b\r\x1b]", done.stdout), "a log file is no terminal"
 
@@ -188,8 +205,8 @@ def test_standard_output_that_cannot_be_written(verb, tmp_path):
 
 
 def test_info_of_an_unfinished_run(tmp_path):
-    run = tmp_path / "run"
-    assert call("train", "drums", "--steps", 2, "--out", run).returncode == 0
+    run, data = tmp_path / "run", tones(tmp_path / "data", ("kick", "snare"))
+    assert call("train", data, "--steps", 2, "--out", run).returncode == 0
     (run / "generator.keras").unlink()
     found = json.loads(call("info", run).stdout)
     assert found["recipe"] == "specgan" and found["reached"]["step"] == 2 and found["reached"]["cpu_s"] > 0
@@ -211,23 +228,23 @@ def test_recipes_that_make_samples(recipe, label, tmp_path):
 
 
 def test_resume_refusals(tmp_path):
-    run = tmp_path / "run"
-    assert call("train", "drums", "--out", run, "--steps", 1, "--resume").returncode == 0  # an empty run starts
-    assert len(refused(call("train", "drums", "--out", run, "--steps", 2))) == 1
-    assert "seed" in refused(call("train", "drums", "--out", run, "--steps", 2, "--seed", 1, "--resume"))[-1]
-    again = call("train", "drums", "--out", run, "--steps", 2, "--resume")
+    run, data = tmp_path / "run", tones(tmp_path / "data")
+    assert call("train", data, "--out", run, "--steps", 1, "--resume").returncode == 0  # an empty run starts
+    assert len(refused(call("train", data, "--out", run, "--steps", 2))) == 1
+    assert "seed" in refused(call("train", data, "--out", run, "--steps", 2, "--seed", 1, "--resume"))[-1]
+    again = call("train", data, "--out", run, "--steps", 2, "--resume")
     assert again.returncode == 0 and "resumed at step 1" in again.stdout
 
 
 def test_full_disk(tmp_path):
     "A file-size limit stands in for a full disk: one line, and the run goes on once there is room."
-    run = tmp_path / "run"
-    assert call("train", "drums", "--out", run, "--steps", 2, "--checkpoint-every", 1).returncode == 0
-    limited = ["bash", "-c", f"ulimit -f 100; exec {COMMAND} train drums --out {run} --steps 4 --checkpoint-every 1 --resume"]
+    run, data = tmp_path / "run", tones(tmp_path / "data")
+    assert call("train", data, "--out", run, "--steps", 2, "--checkpoint-every", 1).returncode == 0
+    limited = ["bash", "-c", f"ulimit -f 100; exec {COMMAND} train {data} --out {run} --steps 4 --checkpoint-every 1 --resume"]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=300)
     assert len(refused(done)) == 1
     assert not list(run.rglob(".part-*"))
-    again = call("train", "drums", "--out", run, "--steps", 4, "--checkpoint-every", 1, "--resume")
+    again = call("train", data, "--out", run, "--steps", 4, "--checkpoint-every", 1, "--resume")
     assert again.returncode == 0 and "resumed at step 2" in again.stdout
 
 
@@ -247,8 +264,8 @@ def test_demo(tmp_path):
     done = call("demo", "--out", tmp_path / "demo", "--minutes", 0.05)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert page.count("<audio") == 27 and "<table>" in page and not re.search(r'(src|href)="(?!data:)', page)
-    assert len(list((tmp_path / "demo").rglob("*.wav"))) == 27 and len(list((tmp_path / "demo").glob("*.png"))) == 2
+    assert page.count("<audio") == 31 and "<table>" in page and not re.search(r'(src|href)="(?!data:)', page)
+    assert len(list((tmp_path / "demo").rglob("*.wav"))) == 31 and len(list((tmp_path / "demo").glob("*.png"))) == 2
     assert str(tmp_path / "demo" / "report.html") in done.stdout
 
 
@@ -302,9 +319,9 @@ def test_streams_that_are_not_there(tail, status, tmp_path):
 def test_names_that_cannot_be_shown(tmp_path):
     name = "\u65e5\u672c\n.wav"
     put(tmp_path, name, hum())
-    done = call("info", name, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = apart("info", name, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and "\\u65e5" in done.stdout
-    said = refused(call("info", "no\nsuch.wav", cwd=tmp_path))
+    said = refused(apart("info", "no\nsuch.wav", cwd=tmp_path))
     assert len(said) == 1 and "no\\nsuch.wav" in said[0]
 
 

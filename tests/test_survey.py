@@ -54,7 +54,7 @@ def test_a_hole_is_found_across_pieces():
     y[35200:35600] = 0
     for cuts in ([], [35400], [35201, 35599], [35199, 35200, 35600]):
         assert examine(np.split(y[None], cuts, 1), 8000).holes == 1
-    assert np.flatnonzero(holes(y, 8000, examine([y[None]], 8000).level)).tolist() == list(range(35200, 35600))
+    assert np.flatnonzero(holes(y, 8000, examine([y[None]], 8000).beside)).tolist() == list(range(35200, 35600))
 
 
 def test_long_zeros_are_pauses_and_the_ends_are_nothing():
@@ -139,3 +139,11 @@ def test_on_real_words_no_clean_string_is_clipped_and_nine_in_ten_are_found(real
     share = {name: np.mean(v, 0) for name, v in found.items()}
     assert all(clean == 0 for clean, _ in share.values())
     assert all(clipped >= 0.9 for name, (_, clipped) in share.items() if (name, sr) != ("nicolas", 8000))  # his peaks are some 40 steps high
+
+
+def test_silent_pauses_make_holes_doubtful():
+    y = story()
+    y[20000:20400] = 0
+    hissing, silent = examine([y[None]], 8000), examine([np.where(np.arange(len(y)) // 8000 == 4, 0, y)[None]], 8000)
+    assert hissing.pauses == 0 and hissing.beside == 0 and holes(y, 8000, hissing.beside)[20000:20400].all()
+    assert silent.pauses == 1 and abs(silent.beside / silent.level - 0.7) < 1e-6

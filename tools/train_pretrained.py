@@ -158,15 +158,16 @@ def unheard(net, config):
     return scores
 
 
-RESTORERS = {"restore-8k": (8000, {}), "restore-16k": (16000, {"n_fft": 1024, "hop_length": 256})}
+RESTORERS = {"restore-8k": {"sr": 8000, "n_fft": 512, "hop_length": 128}, "restore-16k": {"sr": 16000, "n_fft": 512, "hop_length": 256}}
 RESTORED = 9000  # steps
 
 
 def trained_restorer(name, minutes, seed=0):
-    (sr, size), recipe = RESTORERS[name], mending.RestorerRecipe(fall=RESTORED)
+    sr, *size = RESTORERS[name].values()
+    recipe = mending.RestorerRecipe(fall=RESTORED)
     said, noises, kept = restoration_lessons.lessons(sr, f"runs/{name}", seed)
-    facts = {"seed": seed, "sr": sr, "hop_length": size.get("hop_length", 128), "settings": vars(recipe)}
-    net, done = leg(f"runs/{name}/run", mending.restoration_gan(said, noises, kept, sr, recipe, seed, **size), facts, minutes, RESTORED)
+    facts = {"seed": seed, **RESTORERS[name], "settings": vars(recipe)}
+    net, done = leg(f"runs/{name}/run", mending.restoration_gan(said, noises, kept, sr, recipe, seed, n_fft=size[0], hop_length=size[1]), facts, minutes, RESTORED)
     if minutes and done["steps"] < RESTORED: return print(f"{name}: {done['steps']} of {RESTORED} steps; run it again to go on, or with --minutes 0 to ship what there is")
     weights.ship(name, net, facts | done | {
         "about": f"noise, clipped peaks, lost bands and holes out of speech at {sr / 1000:g} kHz", "licence": "CC BY-SA 4.0",

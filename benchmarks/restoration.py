@@ -1,0 +1,229 @@
+"""Restoration of speakers and noises that had no part in it: ours, beside what people reach for today.
+
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on valid   # choices were made on these
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on test    # and these were asked once
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py twins 8000              # what an opponent adds; needs runs/real, runs/voices
+
+At 8 kHz the speakers are FSDD's `nicolas` (valid) and `yweweler` (test), in strings of digits, at 16 kHz real speech (the
+first two recordings of `speech16k`, and the other three); the noises are ESC-10's fold 3 (valid) and 4 (test). The
+network learned from folds 1 and 2, and from other speakers. The twins begin with the shipped network and go on for as
+many CPU seconds, by turns, without an opponent and with one that has more or less of a say.
+"""
+import argparse
+import sys
+import time
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from common import write
+from contest import Contender, train
+from vocoder import TEST, VALID, single_words, spoken_by
+from vocoder import speech as recordings
+
+from gan_audio_tut import audio, baselines, datasets, degrade, fidelity, mending, metrics, restoration, weights
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+import restoration_lessons
+
+FINE = ("si_sdr", "segmental_snr", "pesq", "stoi", "estoi", "lsd")
+SNRS, EACH, SECONDS = (0.0, 5.0, 10.0), 4, 3.0
+
+
+def speech(sr, part, seed=5):
+    "Without end: at 8 kHz strings of digits, at 16 kHz real speech in pieces, over and over."
+    n, rng = int(SECONDS * sr), np.random.default_rng(seed)
+    if sr == 8000:
+        said = [np.trim_zeros(y, "b") for y in spoken_by(VALID if part == "valid" else TEST).audio]
+        while True: yield restoration_lessons.sentence(said, n, sr, rng)
+    files = sorted((datasets.data_dir() / "speech16k").glob("*.flac"))
+    yield from cycle(recordings(sr, files[:2] if part == "valid" else files[2:], SECONDS))
+
+
+def noisy(sr, part):
+    "Every class of noise at every SNR, `EACH` times: dicts with clean, damaged, kind, snr."
+    said, clips, rng = speech(sr, part), datasets.esc10(part, sr=sr), np.random.default_rng(6)
+    for label, kind in enumerate(clips.classes):
+        for snr in SNRS:
+            for _ in range(EACH):
+                x = next(said)
+                a = degrade.stretch_of([clips.audio[rng.choice(np.flatnonzero(clips.labels == label))]], len(x), rng)
+                if audio.rms(a) < 1e-5: a = degrade.coloured(len(x), sr, rng)
+                yield {"clean": x, "damaged": degrade.add_noise(x, a, snr)[0], "kind": kind, "snr": snr}
+
+
+def clipped(sr, part):
+    for below in (3, 6, 9, 12, 15):
+        for x in strings_of(sr, part, 12):
+            y, lost = degrade.hard_clip(x, below)
+            yield {"clean": x, "damaged": y, "lost": lost, "kind": f"{below} dB below the peak"}
+
+
+def narrowed(sr, part):
+    for x in strings_of(sr, part, 24): yield {"clean": x, "damaged": degrade.narrow(x, sr, sr / 4), "kind": f"{sr // 4000} of {sr // 2000} kHz"}
+
+
+def holed(sr, part):
+    for ms in (20, 50, 100):
+        for k, x in enumerate(strings_of(sr, part, 12)):
+            y, lost = degrade.gaps(x, sr, np.random.default_rng(k), 5, ms / 1000, ms / 1000)
+            yield {"clean": x, "damaged": y, "lost": lost, "kind": f"5 holes of {ms} ms"}
+
+
+def strings_of(sr, part, n):
+    said = speech(sr, part, 7)
+    return [next(said) for _ in range(n)]
+
+
+def by_noisereduce(y, sr, stationary):
+    import noisereduce
+    return noisereduce.reduce_noise(y=y, sr=sr, stationary=stationary).astype(np.float32)
+
+
+def by_webrtc(y, sr, level=2):
+    "WebRTC's noise suppression, as webrtc-noise-gain offers it: 10 ms at a time, at 16 kHz; its delay taken out."
+    from webrtc_noise_gain import AudioProcessor
+    up = audio.resample(y, sr, 16000) if sr != 16000 else y
+    pcm = (np.clip(np.pad(up, (0, 1600)), -1, 1) * 32767).astype(np.int16)
+    process, out = AudioProcessor(0, level), []
+    for k in range(0, len(pcm) - 159, 160): out.append(np.frombuffer(process.Process10ms(pcm[k : k + 160].tobytes()).audio, np.int16))
+    z = np.concatenate(out).astype(np.float32) / 32768
+    late = fidelity.delay(up, z[: len(up)], most=800)
+    z = np.roll(z, -late)[: len(up)]
+    return audio.fix_length(audio.resample(z, 16000, sr) if sr != 16000 else z, len(y))
+
+
+def figures(rows, way):
+    "Every figure of every case: name -> (cases,)."
+    found = [fidelity.score(row["clean"], way(row), row["sr"]) for row in rows]
+    return {k: np.array([f[k] for f in found]) for k in FINE if k in found[0]}
+
+
+def mean(v): return [round(float(np.nanmean(v)), 4), round(float(1.96 * np.nanstd(v) / len(v) ** 0.5), 4)]
+
+
+def table(rows, ways, by):
+    "name -> all, and for each value of `by`: figure -> [mean, half of its 95 % interval]; and the worst case in SI-SDR."
+    results = {}
+    for name, way in ways.items():
+        v = figures(rows, way)
+        groups = {b: np.array([row[b] for row in rows]) for b in by}
+        results[name] = {"all": {k: mean(x) for k, x in v.items()}}
+        results[name] |= {b: {str(g): {k: mean(x[where == g]) for k, x in v.items()} for g in sorted(set(where))} for b, where in groups.items()}
+        gain = v["si_sdr"] - np.array([fidelity.si_sdr(row["clean"], row["damaged"]) for row in rows])
+        worst = int(np.argmin(gain))
+        results[name]["worst"] = {"kind": rows[worst]["kind"], "gain_db": round(float(gain[worst]), 2)}
+        print(name, results[name]["all"], results[name]["worst"], flush=True)
+    return results
+
+
+def heard(sr, part, ways):
+    "Share of single words in noise at 0 dB that the recogniser gets right."
+    words, noises, rng = single_words(part), datasets.esc10(part), np.random.default_rng(8)
+    listener, right, rows = weights.load_model("recogniser-8k"), {}, []
+    for y in words.audio:
+        a = degrade.stretch_of(list(noises.audio), len(y), rng)
+        rows.append({"clean": y, "damaged": degrade.add_noise(y, a if audio.rms(a) > 1e-5 else degrade.coloured(len(y), sr, rng), 0.0)[0], "sr": sr})
+    for name, way in ways.items():
+        y = np.stack([audio.fix_length(way(row), words.audio.shape[1]) for row in rows])
+        right[name] = round(float(np.mean(metrics.hear(listener, y)["label"].argmax(1) == words.labels)), 4)
+    return right
+
+
+def ways_to_denoise(sr, model=None):
+    "name -> function of a row; what is not installed is left out, and says so."
+    samples = lambda seconds: 2 ** round(np.log2(seconds * sr))
+    ways = {"as it is": lambda row: row["damaged"], "Wiener": lambda row: baselines.wiener(row["damaged"], sr, samples(0.032), samples(0.008))}
+    for name, f in {"noisereduce, stationary": partial(by_noisereduce, sr=sr, stationary=True), "noisereduce": partial(by_noisereduce, sr=sr, stationary=False), "WebRTC": partial(by_webrtc, sr=sr)}.items():
+        try: f(0.1 * np.random.default_rng(0).standard_normal(sr).astype(np.float32))
+        except ImportError as e: print(f"{name}: {e}; left out"); continue
+        ways[name] = lambda row, f=f: f(row["damaged"])
+    ideal = lambda row: baselines.ideal_mask(row["clean"], row["damaged"], samples(0.064), samples(0.016))
+    return ways | {"ours": lambda row: restoration.restore(row["damaged"], sr, "denoise", model=model), "ours, auto": lambda row: restoration.restore(row["damaged"], sr, model=model), "ideal ratio mask": ideal}
+
+
+def line(row):
+    t, y, lost = np.arange(len(row["damaged"])), row["damaged"], row["lost"]
+    return np.where(lost, baselines.at_least(y, np.interp(t, t[~lost], y[~lost])), y).astype(np.float32)
+
+
+def spline(row):
+    "From a rate of twice the highest frequency by a cubic spline."
+    from scipy.interpolate import CubicSpline
+    sr, y = row["sr"], row["damaged"]
+    low = audio.resample(y, sr, sr // 2)
+    return audio.fix_length(CubicSpline(np.arange(len(low)) * 2, low)(np.arange(len(y))).astype(np.float32), len(y))
+
+
+def ways_to_fill(sr, task):
+    ours = {"ours": lambda row: restoration.restore(row["damaged"], sr, task), "ours, told where": lambda row: restoration.restore(row["damaged"], sr, task, lost=row["lost"])}
+    return {"as it is": lambda row: row["damaged"], "straight line": line, "cubic": lambda row: baselines.cubic_fill(row["damaged"], row["lost"]),
+            "prediction": lambda row: baselines.ar_fill(row["damaged"], row["lost"], *baselines.ar_sizes(sr))} | ours
+
+
+def left_alone(sr, part, n=40):
+    "By how much `auto` changes what is whole: dB, the worst and the median, and how often at all."
+    gone = []
+    for x in strings_of(sr, part, n):
+        change = restoration.restore(x, sr) - x
+        gone.append(audio.to_db(audio.rms(change) / audio.rms(x)) if change.any() else -np.inf)
+    return {"worst_db": float(np.max(gone)), "changed": float(np.mean(np.isfinite(gone)))}
+
+
+def paces(sr, ways, seconds=30.0, rounds=3):
+    "Seconds of sound mended in a second of time: all ways by turns, the median."
+    rng = np.random.default_rng(0)
+    x = np.concatenate(strings_of(sr, "valid", int(seconds / SECONDS)))
+    y, _ = degrade.add_noise(x, degrade.coloured(len(x), sr, rng, -3), 5.0)
+    row, taken = {"damaged": y, "clean": x}, {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(row)
+            taken[name].append(time.perf_counter() - start)
+    return {name: round(len(y) / sr / float(np.median(t[1:])), 1) for name, t in taken.items()}
+
+
+def rows_of(make, sr, part): return [row | {"sr": sr} for row in make(sr, part)]
+
+
+def judge(sr, part):
+    denoise = ways_to_denoise(sr)
+    results = {"denoise": table(rows_of(noisy, sr, part), denoise, ("snr", "kind"))}
+    results["declip"] = table(rows_of(clipped, sr, part), ways_to_fill(sr, "declip"), ("kind",))
+    results["bandwidth"] = table(rows_of(narrowed, sr, part), {"as it is": lambda row: row["damaged"], "spline": spline, "ours": lambda row: restoration.restore(row["damaged"], sr, "bandwidth")}, ("kind",))
+    results["inpaint"] = table(rows_of(holed, sr, part), ways_to_fill(sr, "inpaint"), ("kind",))
+    results["auto on whole sounds"] = left_alone(sr, part)
+    if sr == 8000: results["words understood at 0 dB"] = heard(sr, part, {k: v for k, v in denoise.items() if k != "ours, auto"})
+    results["times real time"] = paces(sr, {k: v for k, v in denoise.items() if k != "as it is"})
+    write(f"restoration-{sr}-{part}", {"cases": {"SNR in dB": SNRS, "each": EACH, "seconds": SECONDS}, **results})
+
+
+BUDGET = 600  # CPU seconds of each twin
+TWINS = {"alone": {}, "opponent 0.05": {"adversarial": 0.05}, "opponent 0.2": {"adversarial": 0.2}, "opponent 0.05 and its features": {"adversarial": 0.05, "features": 1.0}}
+
+
+def twins(sr, seed=0):
+    "What an opponent adds and costs, in every figure, on the validation speakers and noises."
+    name = f"restore-{sr // 1000}k"
+    start, card, lessons = weights.load_model(name), weights.card_of(name), restoration_lessons.lessons(sr, f"runs/{name}")
+    build = lambda change: mending.restoration_gan(*lessons, sr, mending.RestorerRecipe(rate=3e-4, **change), seed, start, n_fft=card["n_fft"], hop_length=card["hop_length"])
+    rows = [Contender(f"restoration-{sr}-twins", k, seed, build(change), None, (BUDGET,)) for k, change in TWINS.items()]
+    train(rows)
+    results = {}
+    for c in rows:
+        ours = restoration.Restorer(weights.load_model(c.at(BUDGET)), sr, card["hop_length"])
+        ask = lambda task: {c.name: lambda row: ours(row["damaged"][None], audio.rms(row["damaged"]), noisy=1.0, highest=1.0)[0] if task == "denoise" else ours(row["damaged"][None], audio.rms(row["damaged"]), highest=0.5)[0]}
+        results[c.name] = {"steps": int(c.state.step), "denoise": table(rows_of(noisy, sr, "valid"), ask("denoise"), ())[c.name]["all"], "bandwidth": table(rows_of(narrowed, sr, "valid"), ask("bandwidth"), ())[c.name]["all"]}
+    write(f"restoration-{sr}-twins", {"seed": seed, "cpu_s": BUDGET, "scores": results})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["judge", "twins"])
+    parser.add_argument("sr", type=int, choices=(8000, 16000))
+    parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
+    args = parser.parse_args()
+    try: judge(args.sr, args.on) if args.what == "judge" else twins(args.sr)
+    except audio.InputError as e: sys.exit(str(e))

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from gan_audio_tut import audio, degrade, mending, restoration
+from gan_audio_tut.audio import InputError
+from gan_audio_tut.files import in_pieces
+from gan_audio_tut.restoration import Restorer, leftover, plan, repair, restore, restore_file, restore_tree
+from gan_audio_tut.survey import examine
+
+
+@pytest.fixture(scope="module")
+def loud():
+    "A small restorer that changes all it may, by a lot."
+    net = mending.restorer(widths=(4, 4), dim=8, dilations=(1,))
+    rng = np.random.default_rng(0)
+    net.set_weights([w if w.ndim < 2 else w + 0.1 * rng.standard_normal(w.shape) for w in net.get_weights()])
+    return Restorer(net, 8000)
+
+
+@pytest.fixture
+def asked(loud, monkeypatch):
+    "`restore` with that one, whatever is asked for."
+    monkeypatch.setattr(restoration, "restorer_for", lambda *_: loud)
+    return loud
+
+
+def story(sr, seconds=8, seed=0, channels=1):
+    rng, n = np.random.default_rng(seed), round(seconds * sr)
+    swell = np.interp(np.arange(n) / sr, np.arange(0, seconds + 1, 0.25), rng.uniform(0.05, 1, 4 * int(seconds + 1)))
+    return np.stack([0.1 * degrade.coloured(n, sr, rng, -4) * swell for _ in range(channels)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 16000, 44100])
+@pytest.mark.parametrize("todo", [["denoise"], ["bandwidth"], ["declip"], ["inpaint"], ["declip", "inpaint", "denoise"]])
+def test_in_pieces_it_is_the_whole(loud, sr, todo):
+    rng, y = np.random.default_rng(1), story(sr, channels=2)
+    y, _ = (np.stack(v) for v in zip(*(degrade.hard_clip(v, 6) for v in y)))
+    y[:, sr : sr + 300] = 0
+    found = examine([degrade.narrow(y[0], sr, 2000)[None]], sr) if todo == ["bandwidth"] else examine([y], sr)
+    local = repair(found, todo, loud)
+    for size in rng.integers(sr // 2, 5 * sr, 3):
+        cuts = np.sort(rng.integers(0, y.shape[1], 20))
+        assert np.abs(np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), int(size))), 1) - local.f(y)).max() < 1e-5
+
+
+@pytest.mark.parametrize("db", [-10, -20, -30])
+def test_softer_in_softer_out(asked, db):
+    y = story(8000)[0]
+    a, b = restore(y, 8000, "denoise"), restore(y * audio.from_db(db), 8000, "denoise")
+    assert abs(audio.to_db(audio.rms(b) / audio.rms(a)) - db) < 0.01
+
+
+@pytest.mark.parametrize("shape", [(1,), (100,), (12, 5000), (1, 3000)])
+@pytest.mark.parametrize("task", restoration.TASKS)
+def test_any_shape(asked, shape, task):
+    y = (0.1 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    out = restore(y, 8000, task)
+    assert out.shape == y.shape and out.dtype == np.float32 and np.isfinite(out).all()
+
+
+def test_silence_stays(asked):
+    for task in restoration.TASKS: assert not restore(np.zeros(9000, np.float32), 8000, task).any()
+
+
+def test_only_what_is_named_is_filled(asked):
+    y = story(8000)[0]
+    lost = np.zeros(len(y), bool)
+    lost[9000:9200] = True
+    out = restore(np.where(lost, 0, y).astype(np.float32), 8000, "inpaint", lost=lost)
+    assert np.array_equal(out[~lost], y[~lost]) and out[lost].any()
+    with pytest.raises(InputError, match="lost"): restore(y, 8000, lost=lost[:-1])
+
+
+def test_half_a_mix_is_half_of_the_way(asked):
+    y = story(8000)[0]
+    assert np.allclose(restore(y, 8000, "denoise", mix=0.5), (y + restore(y, 8000, "denoise")) / 2, atol=1e-6)
+    with pytest.raises(InputError, match="mix"): restore(y, 8000, "denoise", mix=2)
+
+
+def test_no_such_task(asked):
+    with pytest.raises(InputError, match="denoise, declip"): restore(story(8000)[0], 8000, "clean")
+
+
+def test_auto_leaves_alone_what_the_network_would_leave(loud, monkeypatch):
+    y = story(8000)
+    found = examine([y], 8000)
+    monkeypatch.setattr(restoration, "leftover", lambda *_: -30.0)
+    assert plan(found, loud) == []
+    assert plan(examine([degrade.hard_clip(y[0], 6)[0][None]], 8000), loud) == ["declip"]
+    monkeypatch.setattr(restoration, "leftover", lambda *_: -5.0)
+    assert plan(found, loud) == ["denoise"]
+
+
+def test_a_file_keeps_what_it_was(asked, tmp_path):
+    audio.save(tmp_path / "a.flac", story(44100, 3, channels=2), 44100, "PCM_24")
+    restore_file(tmp_path / "a.flac", tmp_path / "b.flac", "denoise")
+    a, b = (audio.load(tmp_path / f"{k}.flac", mono=False) for k in "ab")
+    assert a[1] == b[1] and a[0].shape == b[0].shape and not np.array_equal(a[0], b[0])
+    with pytest.raises(InputError, match="another name"): restore_file(tmp_path / "a.flac", tmp_path / "a.flac")
