@@ -5,7 +5,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py twins 8000              # what an opponent adds; needs runs/real, runs/voices
 
 At 8 kHz the speakers are FSDD's `nicolas` (valid) and `yweweler` (test), in strings of digits, at 16 kHz real speech (the
-first two recordings of `speech16k`, and the other three); the noises are ESC-10's fold 3 (valid) and 4 (test). The
+first two recordings of `speech16k`, and the other three); the noises are ESC-10's fold 3 (valid) and 4 and 5 (test). The
 network learned from folds 1 and 2, and from other speakers. The twins begin with the shipped network and go on for as
 many CPU seconds, by turns, without an opponent and with one that has more or less of a say.
 """

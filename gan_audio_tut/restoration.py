@@ -57,18 +57,21 @@ def _loaded(name):
     if net.name != "restorer" or not {"sr", "hop_length"} <= card.keys(): raise InputError(f"{name}: is no restorer that says its rate; give one of {', '.join(k for k in weights.shipped() if k.startswith('restore-'))}, or a run's folder")
     return Restorer(net, card["sr"], card["hop_length"])
 
-# %% ../nbs/12_restoration.ipynb #feda4474
+# %% ../nbs/12_restoration.ipynb #59fb5e0a
 def _filler(restorer, sr, level, find, correct=True):
     "A `Local` that fills what `find(channel, samples)` marks: predicted at the sound's rate, corrected by the network at its own."
+    (order, block, context), hop = ar_sizes(sr), sr * restorer.hop_length // math.gcd(sr * restorer.hop_length, restorer.sr)
+    even = max(d for d in range(1, 2 * block) if hop % d == 0)
+    block = even if even > block // 2 else block  # one that divides the step of the network, or pieces would be cut in steps of 20 s
     def f(y):
         lost = np.stack([find(c, v) for c, v in enumerate(y)])
         if not lost.any(): return y
-        guess = np.stack([ar_fill(v, m, *ar_sizes(sr)) for v, m in zip(y, lost)])
+        guess = np.stack([ar_fill(v, m, order, block, context) for v, m in zip(y, lost)])
         if not correct: return guess
         low = resample(guess, sr, restorer.sr)
         change = restorer(low, level, _nearby(lost, sr, restorer.sr, low.shape[1])) - low
         return np.where(lost, at_least(y, guess + fix_length(resample(change, restorer.sr, sr), y.shape[1])), y).astype(np.float32)
-    return Local(f, sr, *_reach(restorer, sr))
+    return Local(f, sr, context + _looks(restorer, sr), math.lcm(block, hop))
 
 # %% ../nbs/12_restoration.ipynb #ed6671e1
 def _nearby(lost, sr, rate, n):
@@ -78,15 +81,12 @@ def _nearby(lost, sr, rate, n):
     for d in (0, 1, 2): at[c, np.minimum(t * rate // sr, n) + d] = True
     return at[:, 1 : n + 1] if rate != sr else lost
 
-# %% ../nbs/12_restoration.ipynb #3c205b8e
-def _reach(restorer, sr):
-    "Context and step of a filler: the network's, the prediction's, the holes', in samples of the sound's rate."
-    _, block, context = ar_sizes(sr)
-    hop = sr * restorer.hop_length // math.gcd(sr * restorer.hop_length, restorer.sr)
-    look = (restorer.frames + 5) * restorer.hop_length / restorer.sr + 512 / min(sr, restorer.sr) + 0.3
-    return math.ceil(look * sr) + context, math.lcm(block, hop)
+# %% ../nbs/12_restoration.ipynb #df1c91c7
+def _looks(restorer, sr):
+    "How far a filler looks besides the prediction, in samples of the sound's rate: as the network, two resamplings, and the longest hole."
+    return math.ceil(((restorer.frames + 5) * restorer.hop_length / restorer.sr + 512 / min(sr, restorer.sr) + 0.3) * sr)
 
-# %% ../nbs/12_restoration.ipynb #2f3d5f02
+# %% ../nbs/12_restoration.ipynb #595cc00a
 TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")
 CLEAN = -20.0  # dB: a sound from which the network would take less than this is left alone
 
@@ -95,10 +95,10 @@ def leftover(restorer: Restorer, found: Findings) -> float:  # dB
     gone, left, edge = 1e-12, 1e-12, restorer.sr // 2
     for k, y in enumerate(found.moments):
         y = resample(y, found.sr, restorer.sr)
-        inside = slice(edge if k else 0, -edge if y.shape[1] == 4 * edge and len(found.moments) > 1 else None)  # half a word, cut off by the piece, is a burst of noise
+        inside = slice(edge if k else 0, -edge if y.shape[1] > 3.9 * edge and len(found.moments) > 1 else None)  # half a word, cut off by the piece, is a burst of noise
         z = restorer(y, found.level, noisy=1.0)[:, inside]
         gone, left = gone + np.sum((y[:, inside] - z) ** 2, dtype=float), left + np.sum(z**2, dtype=float)
-    return float(10 * np.log10(gone / left))
+    return float(10 * np.log10(gone / left)) if left > 1e-6 * found.level**2 else -np.inf  # all the moments were silent
 
 # %% ../nbs/12_restoration.ipynb #4738fd94
 def plan(
@@ -117,7 +117,7 @@ def plan(
     if leftover(restorer, found) > CLEAN: todo.append("denoise")
     return todo + ["bandwidth"] * bool(narrow)
 
-# %% ../nbs/12_restoration.ipynb #e2784b4a
+# %% ../nbs/12_restoration.ipynb #f33e485d
 def repair(
     found: Findings,
     todo: list,        # from `plan`
@@ -126,7 +126,6 @@ def repair(
     mix: float = 1.0,  # 0: the sound as it was, 1: mended
 ) -> Local:            # at the sound's rate
     "All repairs as one local function."
-    if not (np.isreal(mix) and 0 <= mix <= 1): raise InputError(f"mix {mix!r}: give 0 to 1")
     limits, steps = found.tops if certain else found.limits, []
     for task in todo:
         if task == "denoise": steps.append(at_rate(restorer.local(found.level, noisy=1.0), found.sr))
@@ -135,9 +134,10 @@ def repair(
         if task == "inpaint": steps.append(_filler(restorer, found.sr, found.level, lambda c, v: holes(v, found.sr, found.beside)))
     return _in_turn(steps, found.sr, mix)
 
-# %% ../nbs/12_restoration.ipynb #7a313cd2
+# %% ../nbs/12_restoration.ipynb #7e560552
 def _in_turn(steps, sr, mix):
     "One local function after the other."
+    if not (np.isreal(mix) and 0 <= mix <= 1): raise InputError(f"mix {mix!r}: give 0 to 1")
     def f(y):
         z = y
         for each in steps: z = each.f(z)
@@ -162,36 +162,42 @@ def restore(
     work = repair(found, todo, restorer, task == "declip", mix)
     return np.concatenate(list(in_pieces(work, [z], 30 * sr)), 1).reshape(y.shape)
 
-# %% ../nbs/12_restoration.ipynb #a623ff8a
+# %% ../nbs/12_restoration.ipynb #7035fe2c
 def _fill(restorer, found, z, lost, mix):
     "The samples that somebody has named, filled."
-    lost = np.asarray(lost)
-    if lost.dtype != bool or lost.size != z.size: raise InputError(f"lost: {lost.dtype} of shape {lost.shape} for {z.size} samples; give a bool for each")
-    lost = lost.reshape(z.shape)
+    lost = np.atleast_2d(lost)
+    if lost.dtype != bool or lost.shape != z.shape: raise InputError(f"lost: {lost.dtype} of shape {lost.shape} for a sound of {z.shape}; give a bool for each sample")
     correct = found.sr == restorer.sr or not z[lost].any()  # none of them a clipped one
     return _in_turn([_filler(restorer, found.sr, found.level, lambda c, v: lost[c], correct)] if found.level else [], found.sr, mix).f(z)
 
-# %% ../nbs/12_restoration.ipynb #c5f63052
+# %% ../nbs/12_restoration.ipynb #dbe0ed47
 def restore_file(
     source: str | Path, target: str | Path,
     task: str = "auto", mix: float = 1.0, model: str | Path | None = None,
     progress: Callable = lambda done: None,  # told the seconds that are done
 ) -> list:               # what was done
     "`restore` for a file of any length, in bounded memory."
-    with opened(source) as f: sr, channels = f.samplerate, f.channels
+    with opened(source) as f: sr, channels, floats = f.samplerate, f.channels, f.subtype in ("FLOAT", "DOUBLE")
     if os.path.exists(target) and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
     format_of(target)
     restorer = restorer_for(sr, model)
     found = examine(stream(source, mono=False), sr)
     todo = plan(found, restorer, task) if mix else []
-    work = repair(found, todo, restorer, task == "declip", mix)
+    work, seconds = repair(found, todo, restorer, task == "declip", mix), min(30, 60 / channels, 8e6 / sr / channels)
+    if "declip" in todo and not (floats and format_of(target) in ("WAV", "AIFF")) and (peak := _peak(work, source, seconds)) > 1:
+        work, todo = Local(lambda y, f=work.f: f(y) / np.float32(peak), sr, work.context, work.align), [*todo, f"{20 * math.log10(peak):.1f} dB softer"]
     if todo or Path(source).suffix.lower() != Path(target).suffix.lower():
-        rewrite(source, target, work, min(30, 60 / channels, 8e6 / sr / channels), progress)
+        rewrite(source, target, work, seconds, progress)
     else:
         with replacing(target) as part: shutil.copyfile(source, part)
     return todo
 
-# %% ../nbs/12_restoration.ipynb #6a084ee5
+# %% ../nbs/12_restoration.ipynb #bd5adca2
+def _peak(work, source, seconds):
+    "The highest sample that a repair will make, found by doing it: a mended peak may not fit into a file of whole numbers."
+    return max(float(np.abs(y).max()) for y in in_pieces(work, stream(source, seconds=seconds, mono=False), round(seconds * work.sr)))
+
+# %% ../nbs/12_restoration.ipynb #27130f47
 def restore_tree(
     source: str | Path, target: str | Path,  # folders
     task: str = "auto", mix: float = 1.0, model: str | Path | None = None,
@@ -200,6 +206,7 @@ def restore_tree(
 ) -> dict:                   # name -> outcome, in words
     "`restore_file` for all sounds of a folder and of the folders in it; what is finished stays, so an interrupted call goes on."
     outcomes, lengths, before = *_lengths(Path(source), Path(target)), 0.0
+    for name, why in outcomes.items(): say(f"{name}: {why}")
     for name, seconds in lengths.items():
         tell = lambda done: progress(before + done, sum(lengths.values()))
         try: outcomes[name] = "there already" if (Path(target) / name).exists() else _one(Path(source) / name, Path(target) / name, task, mix, model, tell)
@@ -232,7 +239,7 @@ def _lengths(source, target):
     if not lengths: raise InputError(f"{source}: holds no sound that can be read; give a folder of {', '.join(sorted(datasets.SUFFIXES))}")
     return unread, lengths
 
-# %% ../nbs/12_restoration.ipynb #893f674e
+# %% ../nbs/12_restoration.ipynb #606caf48
 def write_report(
     pairs: dict,        # (damaged file, mended file) -> what was done, in words
     page: str | Path,   # an HTML file that needs no other
@@ -242,19 +249,18 @@ def write_report(
     body = [f"<p>The first {most} of {len(pairs)} files, those that were changed before those that were not.</p>"] if len(pairs) > most else []
     for (before, after), done in sorted(pairs.items(), key=lambda pair: pair[1] == LEFT)[:most]:
         at, x, y, sr = _most_changed(before, after, seconds)
-        body += [f"<h2>{html.escape(str(Path(before).name))}</h2><p>{html.escape(done)}; from {at:.0f} s, all channels together</p>",
+        body += [f"<h2>{html.escape(str(before))}</h2><p>{html.escape(done)}; from {at:.0f} s, all channels together</p>",
                  f'<p><img alt="before and after" src="{plots.data_url(_side_by_side(x, y, sr), "image/png")}"></p>', plots.player_html({"before": x, "after": y}, sr, None, False)]
-    with replacing(page) as part: part.write_text(plots.page("Before and after", "".join(body)), encoding="utf-8")
+    with replacing(page) as part: part.write_text(plots.page("Before and after", "".join(body)), encoding="utf-8", errors="backslashreplace")
     return Path(page)
 
-# %% ../nbs/12_restoration.ipynb #0da75029
+# %% ../nbs/12_restoration.ipynb #084137ec
 def _most_changed(before, after, seconds):
     "Where two files differ most: seconds from the start, a stretch of both (samples,), rate."
     with opened(before) as f: sr = f.samplerate
-    changed = [rms(a - b) + 1e-6 * rms(a) for a, b in zip(stream(before, seconds=seconds), stream(after, seconds=seconds))]
-    at = int(np.argmax(changed))
-    x, y = (next(v for k, v in enumerate(stream(path, seconds=seconds)) if k == at) for path in (before, after))
-    return at * seconds, x, y, sr
+    both = lambda: ((a[: len(b)], b[: len(a)]) for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds)))
+    at = int(np.argmax([rms(a - b) + 1e-6 * rms(a) for a, b in both()]))
+    return at * seconds, *next(pair for k, pair in enumerate(both()) if k == at), sr
 
 # %% ../nbs/12_restoration.ipynb #98f0d443
 def _side_by_side(x, y, sr):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ def loud():
     "A small restorer that changes all it may, by a lot."
     net = mending.restorer(widths=(4, 4), dim=8, dilations=(1,))
     rng = np.random.default_rng(0)
-    net.set_weights([w if w.ndim < 2 else w + 0.1 * rng.standard_normal(w.shape) for w in net.get_weights()])
+    net.set_weights([w if w.ndim < 2 else w + 0.05 * rng.standard_normal(w.shape) for w in net.get_weights()])
     return Restorer(net, 8000)
 
 
@@ -97,3 +99,23 @@ def test_a_file_keeps_what_it_was(asked, tmp_path):
     a, b = (audio.load(tmp_path / f"{k}.flac", mono=False) for k in "ab")
     assert a[1] == b[1] and a[0].shape == b[0].shape and not np.array_equal(a[0], b[0])
     with pytest.raises(InputError, match="another name"): restore_file(tmp_path / "a.flac", tmp_path / "a.flac")
+
+
+def test_peaks_cut_off_at_full_scale_get_room(asked, tmp_path):
+    y, _ = degrade.hard_clip(story(8000)[0], 9)
+    audio.save(tmp_path / "a.wav", y / np.abs(y).max(), 8000)
+    done = restore_file(tmp_path / "a.wav", tmp_path / "b.wav", "declip")
+    z = audio.load(tmp_path / "b.wav")[0]
+    assert done[0] == "declip" and done[1].endswith("dB softer")
+    assert np.count_nonzero(np.abs(z) > 0.999) <= 2 and abs(audio.to_db(np.abs(z).max())) < 0.1
+
+
+def test_moments_of_silence_are_not_noise(loud):
+    y = story(8000)
+    found = examine([y], 8000)
+    assert leftover(loud, replace(found, moments=tuple(0 * m for m in found.moments))) == -np.inf < leftover(loud, found)
+
+
+@pytest.mark.parametrize("sr", [8000, 11025, 22050, 44100, 176400])
+def test_pieces_are_cut_in_steps_that_fit_into_memory(loud, sr):
+    for task in ("declip", "inpaint", "denoise"): assert repair(examine([story(sr, 3)], sr), [task], loud).align <= 2 * sr

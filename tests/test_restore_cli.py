@@ -121,7 +121,7 @@ def test_a_folder_goes_on_where_it_stopped(model, tmp_path, capsys):
     (out / "deep" / ".part-0123ab-c.wav").write_bytes(b"half")
     assert call("restore", source, out, "--task", "denoise", "--model", model, "--report") == 2
     told = capsys.readouterr()
-    assert "1 of 4 skipped" in told.err and "a.wav: there already" in told.out and "c.wav: denoise" in told.out
+    assert "1 of 4 skipped" in told.err and "z.wav: skipped" in told.out and "a.wav: there already" in told.out and "c.wav: denoise" in told.out
     assert (out / "a.wav").read_bytes() == done
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == ["a.wav", "deep/b.flac", "deep/c.wav", "report.html"]
     page = (out / "report.html").read_text()

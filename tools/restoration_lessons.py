@@ -2,7 +2,7 @@
 
 Real voices come from `tools/fetch_speech.py runs/real`, synthetic ones from `tools/make_voices.py runs/voices
 --minutes 100`, words from three of FSDD's speakers, noises from ESC-10's folds 1 and 2. FSDD's `nicolas` and ESC-10's
-fold 3 are for choices, `yweweler` and fold 4 for the test; `speech16k` for both, at either rate.
+fold 3 are for choices, `yweweler` and folds 4 and 5 for the test; `speech16k` for both, at either rate.
 """
 from pathlib import Path
 
