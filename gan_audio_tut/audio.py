@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'tone', 'sweep', 'noise', 'rms', 'to_db', 'from_db', 'set_level', 'trim', 'fix_length', 'InputError',
            'resample', 'check_audio', 'silent', 'opened', 'load', 'stream', 'describe', 'check_format', 'rounded',
-           'encode', 'replacing', 'format_of', 'save']
+           'encode', 'replacing', 'format_of', 'subtype_of', 'save']
 
 # %% ../nbs/01_audio.ipynb #ab6bd53b
 import errno, io, math, numbers, os, re, secrets, sys, threading
@@ -332,24 +332,30 @@ def replacing(
         with suppress(OSError): part.unlink()
         with suppress(OSError): [p.rmdir() for p in made]  # the deepest first; stops at one that holds something
 
-# %% ../nbs/01_audio.ipynb #e5143424
+# %% ../nbs/01_audio.ipynb #b54437ab
 def format_of(
     path: str | Path,
 ) -> str:  # one of `FORMATS`
     "The format that a file name asks for."
     form = Path(path).suffix[1:].upper()
-    form = {"AIF": "AIFF"}.get(form, form)
-    if form not in FORMATS: raise InputError(f"{path}: names no format known here; end it in .wav, .flac, .ogg, .mp3 or .aiff")
+    form = {"AIF": "AIFF", "OPUS": "OGG"}.get(form, form)
+    if form not in FORMATS: raise InputError(f"{path}: names no format known here; end it in .wav, .flac, .ogg, .opus, .mp3 or .aiff")
     return form
 
-# %% ../nbs/01_audio.ipynb #a534a7ea
+def subtype_of(
+    path: str | Path,
+) -> str | None:
+    "The subtype that a file name asks for: Opus is one of OGG's."
+    return "OPUS" if Path(path).suffix.lower() == ".opus" else None
+
+# %% ../nbs/01_audio.ipynb #bf691cdf
 def save(
-    path: str | Path,            # the format follows the suffix: .wav, .flac, .ogg, .mp3, .aiff
+    path: str | Path,            # the format follows the suffix: .wav, .flac, .ogg, .opus, .mp3, .aiff
     y: np.ndarray,               # (samples,) or (channels, samples) in [-1, 1]
     sr: int,                     # samples per second
     subtype: str | None = None,  # e.g. "PCM_16" (the default for WAV and FLAC), "PCM_24", "FLOAT"
 ) -> Path:
     "Write an audio file whole or not at all; samples beyond [-1, 1] are clipped, never wrapped."
-    data = encode(y, sr, format_of(path), subtype, str(path))
+    data = encode(y, sr, format_of(path), subtype or subtype_of(path), str(path))
     with replacing(path) as part: part.write_bytes(data)
     return Path(path)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOP', 'TAGS', 'Local', 'in_pieces', 'held_back', 'at_rate', 'writing', 'rewrite']
 
-# %% ../nbs/11a_files.ipynb #3994929c
+# %% ../nbs/11a_files.ipynb #9221b62a
 import io
 import math
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from .audio import InputError, check_format, fix_length, format_of, opened, replacing, resample, rounded, stream
+from .audio import InputError, check_format, fix_length, format_of, opened, replacing, resample, rounded, stream, subtype_of
 
 # %% ../nbs/11a_files.ipynb #f658b6a2
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def at_rate(
         return up(new) + _drawn_out(held_back(low, new), y.shape[-1], local.sr / sr) * (y - up(low))
     return Local(f, sr, context, align)
 
-# %% ../nbs/11a_files.ipynb #cb5cdaf2
+# %% ../nbs/11a_files.ipynb #9a8cce0c
 @contextmanager
 def writing(
     path: str | Path,            # the format follows the suffix
@@ -109,7 +109,7 @@ def writing(
 ):                               # gives a function that takes (channels, n) in [-1, 1]
     "Write a sound of any length, whole or not at all; samples beyond [-1, 1] are clipped, unless the file holds floats."
     form = format_of(path)
-    subtype = _nearest(form, subtype)
+    subtype = subtype_of(path) or _nearest(form, subtype)
     check_format(form, subtype, channels, sr, str(path))
     with replacing(path) as part, _Disk(part, "w+") as disk:
         try:

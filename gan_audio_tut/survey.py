@@ -87,7 +87,7 @@ def _is_hole(n, beside, sr, least):
     "A run of n zeros between samples whose lower peak is `beside`."
     return SHORTEST * sr <= n <= LONGEST * sr and beside > least
 
-# %% ../nbs/11c_survey.ipynb #12b3d076
+# %% ../nbs/11c_survey.ipynb #e7874a89
 def holes(
     y: np.ndarray,        # (samples,) of floats
     sr: int,
@@ -97,6 +97,7 @@ def holes(
     if y.ndim != 1 or y.dtype.kind != "f": raise InputError(f"holes: got {y.dtype} of shape {y.shape}; give the floats of one channel")
     lost, edge = np.zeros(len(y), bool), max(1, round(EDGE * sr))
     for a, b in _runs(y == 0):
+        if b - a < SHORTEST * sr: continue  # a soft sound crosses zero all the time
         beside = [np.abs(v).max(initial=0) for v in (y[max(0, a - edge) : a], y[b : b + edge])]
         lost[a:b] = _is_hole(b - a, min(beside), sr, least)
     return lost

@@ -317,11 +317,11 @@ def test_lossy_round_trip(form, sr, channels, least, tmp_path):
     assert audio.to_db(audio.rms(y[0, inside])) - audio.to_db(audio.rms((z - y)[0, inside])) > least
 
 
-@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
 def test_one_sample_and_silence(form, tmp_path):
     for y in [np.array([0.25], np.float32), np.zeros(8000, np.float32)]:
         z, _ = audio.load(audio.save(tmp_path / f"a.{form}", y, 8000))
-        assert len(z) == len(y) and (form in ("ogg", "mp3") or np.array_equal(z, y))
+        assert len(z) == len(y) and (form in ("ogg", "opus", "mp3") or np.array_equal(z, y))
     assert np.abs(z).max() < 1e-4
 
 
@@ -379,7 +379,7 @@ def tree(folder): return {p.relative_to(folder): p.read_bytes() if p.is_file() e
 TONE = audio.tone(440, 0.5, 8000)
 @pytest.mark.parametrize("name, y, sr, subtype, word", [
     ("a.mp3", TONE, 192_000, None, "48000 Hz"), ("a.mp3", TONE, 12_345, None, "11025"), ("a.mp3", np.stack([TONE] * 3), 8000, None, "2 channels"),
-    ("a.ogg", TONE, 200_001, None, "200000 Hz"), ("a.ogg", np.zeros((256, 300)), 8000, None, "255 channels"), ("a.ogg", TONE, 12_345, "OPUS", "Opus only supports"),
+    ("a.ogg", TONE, 200_001, None, "200000 Hz"), ("a.ogg", np.zeros((256, 300)), 8000, None, "255 channels"), ("a.ogg", TONE, 12_345, "OPUS", "Opus only supports"), ("a.opus", TONE, 44_100, None, "Opus only supports"),
     ("a.flac", np.stack([TONE] * 9), 8000, None, "8 channels"), ("a.flac", TONE, 1_000_000, None, "655350 Hz"), ("a.flac", TONE, 8000, "FLOAT", "no subtype FLOAT"),
     ("a.wav", TONE, 8000, "VORBIS", "no subtype"), ("a.wav", TONE, 8000, "PCM_17", "no subtype"), ("a.wav", np.zeros((1025, 1025)), 8000, None, "1024 channels"),
     ("a.xyz", TONE, 8000, None, "no format"), ("a", TONE, 8000, None, "no format"), ("a.raw", TONE, 8000, None, "no format"), ("a.wav/", TONE, 8000, None, "folder"),

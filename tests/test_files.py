@@ -127,6 +127,15 @@ def test_letters_that_a_tag_cannot_hold_are_left_out(tmp_path):
         with audio.opened(tmp_path / name) as f: assert (f.title, f.album) == (kept, "a")
 
 
+def test_a_name_that_ends_in_opus_gets_opus(tmp_path):
+    audio.save(tmp_path / "a.wav", audio.tone(440, 0.5, 16000), 16000)
+    still = lambda sr: Local(lambda v: v, sr, 0)
+    assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "b.opus", still)).subtype == "OPUS"
+    assert sf.info(files.rewrite(tmp_path / "b.opus", tmp_path / "c.opus", still)).subtype == "OPUS"
+    assert sf.info(files.rewrite(tmp_path / "b.opus", tmp_path / "d.wav", still)).subtype == "PCM_16"
+    assert sf.info(files.rewrite(tmp_path / "a.wav", tmp_path / "e.ogg", still)).subtype == "VORBIS"
+
+
 @pytest.mark.parametrize("f", [lambda y: y[..., ::2], lambda y: y[..., :-1], lambda y: (9 * y).astype(int), lambda y: y[0], lambda y: y + 1j, lambda y: np.nan * y])
 def test_a_function_that_breaks_its_word(tmp_path, f):
     audio.save(tmp_path / "a.wav", np.ones((2, 900), np.float32), 8000)

@@ -73,6 +73,16 @@ def test_only_what_is_named_is_filled(asked):
     out = restore(np.where(lost, 0, y).astype(np.float32), 8000, "inpaint", lost=lost)
     assert np.array_equal(out[~lost], y[~lost]) and out[lost].any()
     with pytest.raises(InputError, match="lost"): restore(y, 8000, lost=lost[:-1])
+    with pytest.raises(InputError, match="fills nothing"): restore(y, 8000, "denoise", lost=lost)
+
+
+@pytest.mark.parametrize("sr", [8000, 44100])
+def test_what_is_named_is_filled_in_pieces_as_in_the_whole(asked, sr, monkeypatch):
+    y, lost = story(sr, channels=2), np.random.default_rng(2).random((2, 8 * sr)) < 1e-3
+    y[lost] = 0
+    whole = restore(y, sr, lost=lost)
+    monkeypatch.setattr(restoration, "_seconds", lambda *_: 0.7)
+    assert np.abs(restore(y, sr, lost=lost) - whole).max() < 1e-5 and whole[lost].any() and np.array_equal(whole[~lost], y[~lost])
 
 
 def test_half_a_mix_is_half_of_the_way(asked):
@@ -83,6 +93,30 @@ def test_half_a_mix_is_half_of_the_way(asked):
 
 def test_no_such_task(asked):
     with pytest.raises(InputError, match="denoise, declip"): restore(story(8000)[0], 8000, "clean")
+
+
+@pytest.mark.parametrize("wrong", [{"task": "clean"}, {"mix": 2}])
+def test_what_cannot_be_done_is_said_once_and_not_of_each_file(asked, wrong, tmp_path):
+    for name in "ab": audio.save(tmp_path / "in" / f"{name}.wav", story(8000, 1)[0], 8000)
+    with pytest.raises(InputError): restore_tree(tmp_path / "in", tmp_path / "out", **wrong)
+
+
+def test_a_format_that_cannot_hold_it_is_named_before_any_work(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(restoration, "examine", lambda *_: pytest.fail("it was examined"))
+    audio.save(tmp_path / "a.wav", story(96000, 1)[0], 96000)
+    with pytest.raises(InputError, match="b.mp3.*48000"): restore_file(tmp_path / "a.wav", tmp_path / "b.mp3")
+
+
+def test_a_run_that_went_on_is_read_again(tmp_path):
+    (tmp_path / "config.json").write_text('{"sr": 8000, "hop_length": 128, "frames": 60}')
+    found = []
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        mending.restorer(widths=(4, 4), dim=8, dilations=(1,)).save(tmp_path / "generator.keras")
+        found.append(restoration.restorer_for(8000, tmp_path))
+    y = story(8000)
+    assert found[0].frames == 60 and not np.array_equal(*(r(y, 0.1, noisy=1.0) for r in found))
+    assert restoration.restorer_for(8000) is restoration.restorer_for(8000, "restore-8k")
 
 
 def test_auto_leaves_alone_what_the_network_would_leave(loud, monkeypatch):
