@@ -3,6 +3,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on valid   # choices were made on these
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on test    # and these were asked once
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py twins 8000              # what an opponent adds; needs runs/real, runs/voices
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py voicebank 16000 --on test  # for those who have VoiceBank-DEMAND
 
 At 8 kHz the speakers are FSDD's `nicolas` (valid) and `yweweler` (test), in strings of digits, at 16 kHz real speech (the
 first two recordings of `speech16k`, and the other three); the noises are ESC-10's fold 3 (valid) and 4 and 5 (test). The
@@ -200,6 +201,15 @@ def judge(sr, part):
     write(f"restoration-{sr}-{part}", {"cases": {"SNR in dB": SNRS, "each": EACH, "seconds": SECONDS}, **results})
 
 
+def paired(sr, part):
+    "VoiceBank-DEMAND, sentence by sentence; the kinds are the speakers."
+    for noisy, clean in datasets.voicebank(part):
+        yield {"clean": audio.load(clean, sr)[0], "damaged": audio.load(noisy, sr)[0], "kind": clean.name.partition("_")[0]}
+
+
+def voicebank(sr, part): write(f"voicebank-{sr}-{part}", {"denoise": table(rows_of(paired, sr, part), ways_to_denoise(sr), ("kind",))})
+
+
 BUDGET = 600  # CPU seconds of each twin
 TWINS = {"alone": {}, "opponent 0.05": {"adversarial": 0.05}, "opponent 0.2": {"adversarial": 0.2}, "opponent 0.05 and its features": {"adversarial": 0.05, "features": 1.0}}
 
@@ -222,9 +232,9 @@ def twins(sr, seed=0):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "twins"])
+    parser.add_argument("what", choices=["judge", "twins", "voicebank"])
     parser.add_argument("sr", type=int, choices=(8000, 16000))
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     args = parser.parse_args()
-    try: judge(args.sr, args.on) if args.what == "judge" else twins(args.sr)
+    try: {"judge": judge, "voicebank": voicebank, "twins": lambda sr, _: twins(sr)}[args.what](args.sr, args.on)
     except audio.InputError as e: sys.exit(str(e))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'SPLITS', 'METAL', 'DRUMS', 'SOURCES', 'NUMBERS', 'SILENT', 'SHORTEST', 'SUFFIXES', 'NAMED', 'Clips',
-           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'esc10', 'pieces', 'audio_files',
-           'folder', 'open_data', 'batches']
+           'drum_hit', 'drums', 'digits', 'data_dir', 'fetch', 'fsdd', 'sc09', 'esc10', 'voicebank', 'pieces',
+           'audio_files', 'folder', 'open_data', 'batches']
 
 # %% ../nbs/06_datasets.ipynb #a765c93a
 import csv
@@ -331,6 +331,21 @@ def esc10(
     if not origin: raise InputError(f"{root}: no usable recording of this split is there; choose another split")
     classes = tuple(sorted({kind for kind, _ in found.values()}))
     return Clips("esc10", sr, classes, audio, np.array([classes.index(found[p][0]) for p in origin], np.int32), files=tuple(map(str, origin)))
+
+# %% ../nbs/06_datasets.ipynb #50f908cb
+def voicebank(
+    split: str = "train",    # "train", "valid", "test", or joined with "+"
+    root: Path | None = None,  # with the four folders as published, or resampled copies; None looks in `data_dir()`
+) -> list[tuple[Path, Path]]:  # (noisy, clean), sorted; 48 kHz as published
+    "VoiceBank-DEMAND (Valentini-Botinhao et al. 2016), official split; of the 28 speakers p226 and p287 are for validation."
+    wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "voicebank"))
+    part = lambda p: "valid" if p.name.partition("_")[0] in ("p226", "p287") else "train"
+    folders = {s: next(iter([*root.glob(f"noisy_{s}set_28spk_wav"), *root.glob(f"noisy_{s}set_wav")]), None) for s in ("train", "test")}
+    noisy = [p for s, f in folders.items() if f for p in sorted(f.glob("[!.]*.wav")) if ("test" if s == "test" else part(p)) in wanted]
+    if not noisy: raise InputError(f"{root}: holds no VoiceBank-DEMAND of this split; unpack noisy_testset_wav, clean_testset_wav, noisy_trainset_28spk_wav and clean_trainset_28spk_wav in it (doi.org/10.7488/ds/2117, CC BY 4.0)")
+    pairs = [(p, p.parent.with_name(p.parent.name.replace("noisy", "clean", 1)) / p.name) for p in noisy]
+    if alone := [p for p, clean in pairs if not clean.is_file()]: raise InputError(f"{alone[0]}: has no clean one of its name in {alone[0].parent.name.replace('noisy', 'clean', 1)}, nor have {len(alone) - 1} others; unpack both again")
+    return pairs
 
 # %% ../nbs/06_datasets.ipynb #5f7d1a85
 SILENT = 1e-4    # RMS of 10 ms that count as silence whatever the rest of the recording is: -80 dB

@@ -262,6 +262,21 @@ def test_sc09_says_what_is_missing(fake_sc09, tmp_path):
     with pytest.raises(InputError, match="holds no Speech Commands"): datasets.sc09("train", fake_sc09)
 
 
+def test_voicebank_pairs_by_name_and_says_what_is_missing(tmp_path):
+    for name in ("train/p226_001", "train/p287_002", "train/p301_001", "test/p232_001"):
+        part, stem = name.split("/")
+        for kind in ("noisy", "clean"): audio.save(tmp_path / f"{kind}_{part}set_wav" / f"{stem}.wav", sound(0.1, 48000), 48000)
+    parts = {s: datasets.voicebank(s, tmp_path) for s in datasets.SPLITS}
+    assert {s: [clean.stem for _, clean in pairs] for s, pairs in parts.items()} == {"train": ["p301_001"], "valid": ["p226_001", "p287_002"], "test": ["p232_001"]}
+    assert all(a.parent.name.startswith("noisy") and b.parent.name.startswith("clean") and b.is_file() for pairs in parts.values() for a, b in pairs)
+    assert len(datasets.voicebank("train+valid+test", tmp_path)) == 4
+    parts["test"][0][1].unlink()
+    for split, word in (("test", "p232_001.wav: has no clean one"), ("dev", "dev")):
+        with pytest.raises(InputError, match=word) as error: datasets.voicebank(split, tmp_path)
+        assert one_line(error)
+    with pytest.raises(InputError, match="holds no VoiceBank-DEMAND"): datasets.voicebank("train", tmp_path / "nowhere")
+
+
 # the download
 
 @pytest.fixture
