@@ -140,6 +140,7 @@ def ways_to_denoise(sr, model=None):
         try: f(0.1 * np.random.default_rng(0).standard_normal(sr).astype(np.float32))
         except ImportError as e: print(f"{name}: {e}; left out"); continue
         ways[name] = lambda row, f=f: f(row["damaged"])
+    if sr == 16000: ways["restore-8k"] = lambda row: restoration.restore(row["damaged"], sr, "denoise", model="restore-8k")
     ideal = lambda row: baselines.ideal_mask(row["clean"], row["damaged"], samples(0.064), samples(0.016))
     return ways | {"ours": lambda row: restoration.restore(row["damaged"], sr, "denoise", model=model), "ours, auto": lambda row: restoration.restore(row["damaged"], sr, model=model), "ideal ratio mask": ideal}
 

@@ -148,7 +148,7 @@ def third_octaves(sr: int, n_fft: int, lowest: float = 150.0) -> np.ndarray:  # 
 
 def _standard(v, axis):
     v = v - ops.mean(v, axis, keepdims=True)
-    return v / (ops.sqrt(ops.sum(v**2, axis, keepdims=True)) + 1e-4)
+    return v / ops.sqrt(ops.sum(v**2, axis, keepdims=True) + 1e-8)  # the root of 0 has no slope
 
 # %% ../nbs/11d_mending.ipynb #80f0c600
 def unlike(reference, estimate, sr, frames=24, step=6):

@@ -14,6 +14,9 @@ REAL, SYNTHETIC = Path("runs/real"), Path("runs/voices")
 LEARNED = ("george", "jackson", "lucas")
 SHARES = {"words": 0.23, "synthetic": 0.2, "prompts": 0.4, "letters": 0.17}  # of the sentences: FSDD, espeak-ng, telephony and reading, KLettres
 SECONDS = 2.048
+RESTORERS = {  # what ships: the network, and how it learns, in as many steps as its rate takes to fall
+    "restore-8k": ({"sr": 8000, "n_fft": 512, "hop_length": 128}, mending.RestorerRecipe(fall=9000)),
+    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800))}
 
 
 def recordings(folder, sr, shortest=0.15):

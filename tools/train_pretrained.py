@@ -6,7 +6,8 @@ pictures-8k     the picture GAN that draws digits for the vocoder; learned from 
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
-restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers
+restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second
+                was computed elsewhere, by tools/restorer_on_jax.py
 
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
@@ -158,23 +159,33 @@ def unheard(net, config):
     return scores
 
 
-RESTORERS = {"restore-8k": {"sr": 8000, "n_fft": 512, "hop_length": 128}, "restore-16k": {"sr": 16000, "n_fft": 512, "hop_length": 256}}
-RESTORED = 9000  # steps
-
-
 def trained_restorer(name, minutes, seed=0):
-    sr, *size = RESTORERS[name].values()
-    recipe = mending.RestorerRecipe(fall=RESTORED)
+    (size, recipe), sr = restoration_lessons.RESTORERS[name], restoration_lessons.RESTORERS[name][0]["sr"]
     said, noises, kept = restoration_lessons.lessons(sr, f"runs/{name}", seed)
-    facts = {"seed": seed, **RESTORERS[name], "settings": vars(recipe)}
-    net, done = leg(f"runs/{name}/run", mending.restoration_gan(said, noises, kept, sr, recipe, seed, n_fft=size[0], hop_length=size[1]), facts, minutes, RESTORED)
-    if minutes and done["steps"] < RESTORED: return print(f"{name}: {done['steps']} of {RESTORED} steps; run it again to go on, or with --minutes 0 to ship what there is")
-    weights.ship(name, net, facts | done | {
-        "about": f"noise, clipped peaks, lost bands and holes out of speech at {sr / 1000:g} kHz", "licence": "CC BY-SA 4.0",
-        "data": "FSDD (three speakers), telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices, ESC-10 (folds 1 and 2)",
-        "data_licence": "CC BY-SA 4.0, CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later",
-        "trained_on": f"{len(said)} sentences of two seconds, {len(noises)} noises", "scores": denoised(net, sr),
-        "judged_by": "a speaker and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
+    state = mending.restoration_gan(said, noises, kept, sr, recipe, seed, n_fft=size["n_fft"], hop_length=size["hop_length"])
+    net, done = leg(f"runs/{name}/run", state, {"seed": seed, **size, "settings": vars(recipe)}, minutes, recipe.fall)
+    if minutes and done["steps"] < recipe.fall: return print(f"{name}: {done['steps']} of {recipe.fall} steps; run it again to go on, or with --minutes 0 to ship what there is")
+    ship_restorer(name, net, done | {"seed": seed}, len(said), len(noises))
+
+
+def computed_restorer(name, path):
+    "Ship what tools/restorer_on_jax.py has found."
+    size, _ = restoration_lessons.RESTORERS[name]
+    net, (said, noises, _) = mending.restorer(n_fft=size["n_fft"], hop_length=size["hop_length"]), restoration_lessons.lessons(size["sr"], f"runs/{name}")
+    with np.load(path) as found: facts = json.loads(str(found["facts"])); net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
+    ship_restorer(name, net, facts, len(said), len(noises))
+
+
+def ship_restorer(name, net, facts, said, noises):
+    "Judge a restorer and put it among the shipped ones; `facts` are its seed, steps, what they cost, and curve."
+    size, recipe = restoration_lessons.RESTORERS[name]
+    words = {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "} if size["sr"] == 8000 else {"data": "", "data_licence": ""}
+    weights.ship(name, net, {**size, "settings": vars(recipe)} | facts | {
+        "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz", "licence": "CC BY-SA 4.0",
+        "data": words["data"] + "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices, ESC-10 (folds 1 and 2)",
+        "data_licence": words["data_licence"] + "CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later",
+        "trained_on": f"{said} sentences of two seconds, {noises} noises", "scores": denoised(net, size["sr"]),
+        "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
         "limits": "one voice at a time; music counts as noise"})
 
 
@@ -196,13 +207,15 @@ def denoised(net, sr, seconds=3.0):
     return {k: {f: round(float(np.nanmean([r[f] for r in v])), 3) for f in ("si_sdr", "pesq", "stoi", "estoi", "lsd") if f in v[0]} for k, v in rows.items()}
 
 
-NAMES = {"recogniser-8k": recogniser, **dict.fromkeys(VOICES, voice), "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder), **dict.fromkeys(RESTORERS, trained_restorer)}
+NAMES = {"recogniser-8k": recogniser, **dict.fromkeys(VOICES, voice), "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder), **dict.fromkeys(restoration_lessons.RESTORERS, trained_restorer)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--weights", type=Path, help="judge and ship these of a restorer, by tools/restorer_on_jax.py")
     parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
     args = parser.parse_args()
     if args.minutes < 0: parser.error("--minutes: give 0 or more")
-    try: NAMES[args.name](args.name, args.minutes)
+    if args.weights and args.name not in restoration_lessons.RESTORERS: parser.error("--weights: are of restorers only")
+    try: computed_restorer(args.name, args.weights) if args.weights else NAMES[args.name](args.name, args.minutes)
     except audio.InputError as e: sys.exit(str(e))
