@@ -211,7 +211,7 @@ def paired(sr, part):
 def voicebank(sr, part): write(f"voicebank-{sr}-{part}", {"denoise": table(rows_of(paired, sr, part), ways_to_denoise(sr), ("kind",))})
 
 
-BUDGET = 600  # CPU seconds of each twin
+BUDGET = 400  # CPU seconds of each twin
 TWINS = {"alone": {}, "opponent 0.05": {"adversarial": 0.05}, "opponent 0.2": {"adversarial": 0.2}, "opponent 0.05 and its features": {"adversarial": 0.05, "features": 1.0}}
 
 

@@ -5,6 +5,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid [--lean 0.1]
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py trials 8000          # what was tried and not taken
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py opponents 8000       # how much say the opponent should have
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py taught 8000          # other lessons; needs tools/fetch_speech.py runs/real
 
 All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
 hinge loss. At 8 kHz the test is the FSDD speaker `yweweler`, at 16 kHz three of the five real speakers in `speech16k`;
@@ -23,9 +24,13 @@ import numpy as np
 import tensorflow as tf
 from common import write
 from contest import Contender, rounded, train
+from keras import ops
 
 from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, vocoder, weights
-from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
+from gan_audio_tut.mel import MelConfig, magnitude, mel_spectrogram, mel_to_audio, stft
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+import restoration_lessons  # noqa: E402
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
@@ -50,11 +55,11 @@ def lessons(words, config, recipe, voices=Path("runs/voices")):
     return vocoder.lessons(words, config.sr, 2 * recipe.frames * config.hop_length, voices)
 
 
-def starts(sr, seed):
+def starts(sr, seed, sounds=None, plan=None):
     "A maker of runs, and the trained copyist that they begin with."
-    config = CONFIGS[sr]
-    sounds = lessons(spoken_by(LEARNED), config, OURS)
-    row = lambda name, recipe, points, start=None, plan=f"vocoder-{sr}": Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
+    config, first_plan = CONFIGS[sr], plan or f"vocoder-{sr}"
+    if sounds is None: sounds = lessons(spoken_by(LEARNED), config, OURS)
+    row = lambda name, recipe, points, start=None, plan=first_plan: Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
     first = row("start", replace(OURS, adversarial=0), (START,))
     train([first])
     return row, weights.load_model(first.at(START)), replace(OURS, rate=OURS.rate / 2)
@@ -99,6 +104,24 @@ def opponents(sr, seed):
     alone.set_weights([(a + b) / 2 for a, b in zip(alone.get_weights(), ours.get_weights())])
     results["mean of the first and the last"] = judged(ready(alone), sr, "valid")
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results, "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test")})
+
+
+def lsd(given, real, fake, *_):
+    "Chapter 09b's log-spectral distance as a term, in nepers."
+    x, y = (magnitude(*stft(v, 512, 128), 1e-7) for v in (real, fake))
+    floor = ops.max(x, (1, 2), keepdims=True) * 1e-4
+    apart = ops.log(ops.maximum(x, floor)) - ops.log(ops.maximum(y, floor))
+    return ops.mean(ops.sqrt(ops.mean(apart**2, -1) + 1e-6))
+
+
+def taught(sr, seed):
+    "Twins of weight 1 whose lessons hold real voices too, as a restorer's do; the second is asked for the LSD itself."
+    words, plan = lessons(spoken_by(LEARNED), CONFIGS[sr], OURS), f"vocoder-{sr}-taught"
+    sounds = np.concatenate([words, restoration_lessons.speech(sr)[:, : words.shape[1]]])
+    row, start, second = starts(sr, seed, np.random.default_rng(0).permutation(sounds), plan)
+    rows = [row(name, replace(second, adversarial=1.0), (BUDGET,), start, plan) for name in ("real voices", "real voices, LSD as a term")]
+    rows[1].state.job.terms["lsd"], rows[1].state.job.weights["lsd"] = lsd, 0.5
+    write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": tried(sr, rows)})
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -223,7 +246,7 @@ def judge(sr, seed, part, peers, lean):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "judge", "trials", "opponents"])
+    parser.add_argument("what", choices=["train", "judge", "trials", "opponents", "taught"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
@@ -232,5 +255,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
-        else: {"train": twins, "trials": trials, "opponents": opponents}[args.what](args.sr, args.seed)
+        else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))

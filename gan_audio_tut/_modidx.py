@@ -309,6 +309,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'gan_audio_tut.mending._along_time': ('mending.html#_along_time', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._beside': ('mending.html#_beside', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._check_lessons': ('mending.html#_check_lessons', 'gan_audio_tut/mending.py'),
+                                       'gan_audio_tut.mending._lowest': ('mending.html#_lowest', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._masked': ('mending.html#_masked', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._narrowed': ('mending.html#_narrowed', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._normal': ('mending.html#_normal', 'gan_audio_tut/mending.py'),

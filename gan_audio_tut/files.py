@@ -68,8 +68,8 @@ def held_back(
     "By how much the top of the band has become quieter: bins 154 to 230 of 257, over five frames."
     from gan_audio_tut.mel import stft
     def power(v):
-        re, im = stft(v.reshape(-1, v.shape[-1]), 4 * HOP, HOP)
-        p = np.pad(np.sum(np.asarray(re**2 + im**2)[..., 154:230], -1), ((0, 0), (2, 2)), "edge")
+        re, im = (np.asarray(part)[..., 154:230] for part in stft(v.reshape(-1, v.shape[-1]), 4 * HOP, HOP))
+        p = np.pad(np.sum(re**2 + im**2, -1), ((0, 0), (2, 2)), "edge")
         return sum(p[:, k : k + p.shape[1] - 4] for k in range(5))
     return np.minimum(np.sqrt((power(after) + 1e-12) / (power(before) + 1e-12)), 1).reshape(*before.shape[:-1], -1)
 

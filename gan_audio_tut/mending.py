@@ -18,7 +18,7 @@ from . import degrade, losses
 from .audio import InputError, resample, rms
 from .backbone import frame_block, log_spectrogram
 from .baselines import ar_fill, ar_sizes
-from .mel import istft, stft
+from .mel import frames, istft, stft
 from .training import Job, State, seed_pair, shuffled
 from .vocoder import window_listener
 
@@ -30,12 +30,22 @@ def compressed(re, im, power=0.3):
     return re * gain, im * gain, m**power
 
 # %% ../nbs/11d_mending.ipynb #c7b1de28
-def _where(lost, wanted, bins, frames, hop_length):
+def _where(lost, wanted, bins, hop_length):
     "What is wrong, and where: noise (B, 1, 1), lost bands (B, 1, bins), and of a frame's samples: any lost, how many (B, frames, 1)."
-    in_frames = lambda pool: pool(ops.pad(lost, [(0, 0), (0, hop_length)])[..., None], 2 * (bins - 1), 1, "same")[:, ::hop_length][:, :frames]
+    n_fft = 2 * (bins - 1)
+    in_frames = lambda v: frames(ops.pad(v[:, 1:], [(0, 0), (n_fft // 2, n_fft // 2 + 1)]), n_fft, hop_length)
+    each, there = in_frames(lost), in_frames(ops.ones_like(lost))
     highest, f = wanted[:, None, 1:], ops.arange(bins, dtype="float32") / (bins - 1)
     above = ops.cast(f >= highest - 0.5 / bins, "float32") * ops.cast(highest < 1, "float32")
-    return wanted[:, None, :1], above, in_frames(ops.max_pool), in_frames(ops.average_pool)
+    return wanted[:, None, :1], above, ops.max(each, -1, keepdims=True), ops.sum(each, -1, keepdims=True) / ops.sum(there, -1, keepdims=True)
+
+def _lowest(x, width):
+    "The least of `width` frames around each, of (B, frames, bins): minima of minima, each of twice as many frames."
+    x, n = ops.pad(x, [(0, 0), (width // 2, width - 1 - width // 2), (0, 0)], constant_values=np.inf), 1
+    while n < width:
+        step = min(n, width - n)
+        x, n = ops.minimum(x[:, :-step], x[:, step:]), n + step
+    return x
 
 # %% ../nbs/11d_mending.ipynb #deb7a79f
 @keras.saving.register_keras_serializable("gan_audio_tut")
@@ -48,8 +58,8 @@ class Heard(layers.Layer):
     def call(self, guess, lost, wanted):
         re, im = stft(guess, self.n_fft, self.hop_length)
         level = ops.log(re**2 + im**2 + 1e-8) / 10 + 1
-        floor = -ops.max_pool(-ops.average_pool(level, 5, 1, "same"), self.memory, 1, "same")
-        noise, above, hole, share = _where(lost, wanted, re.shape[-1], ops.shape(re)[1], self.hop_length)
+        floor = _lowest(ops.average_pool(level, 5, 1, "same"), self.memory)
+        noise, above, hole, share = _where(lost, wanted, re.shape[-1], self.hop_length)
         full = ops.ones_like(re)
         planes = [*compressed(re, im)[:2], level, level - floor, floor, full * noise, full * above, full * share]
         return re, im, ops.stack([v[..., :-1] for v in planes], -1), ops.clip(noise + above + hole, 0, 1) * full

@@ -47,6 +47,21 @@ def test_in_pieces_it_is_the_whole(loud, sr, todo):
         assert np.abs(np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), int(size))), 1) - local.f(y)).max() < 1e-5
 
 
+@pytest.mark.parametrize("sr", [16000, 22050])
+def test_in_pieces_at_16_khz(sr):
+    "The shipped one, whose frames are half as long in its hop."
+    restorer, y = restoration.restorer_for(16000), story(sr, 6)
+    assert (restorer.sr, restorer.hop_length) == (16000, 256)
+    local = repair(examine([y], sr), ["denoise"], restorer)
+    cuts = np.sort(np.random.default_rng(0).integers(0, y.shape[1], 9))
+    assert np.abs(np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), sr)), 1) - local.f(y)).max() < 1e-5
+
+
+@pytest.mark.parametrize("sr, name", [(8000, "restore-8k"), (11025, "restore-8k"), (12000, "restore-16k"), (44100, "restore-16k"), (192000, "restore-16k")])
+def test_the_nearest_rate(sr, name):
+    assert restoration.restorer_for(sr) is restoration.restorer_for(sr, name)
+
+
 @pytest.mark.parametrize("db", [-10, -20, -30])
 def test_softer_in_softer_out(asked, db):
     y = story(8000)[0]
