@@ -1,12 +1,13 @@
 """A restorer learned on Keras' JAX backend, for whoever is lent an accelerator on a machine without TensorFlow.
 
-    pip install jax keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
-    python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 8
+    pip install 'jax[cuda13]' keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
+    PYTHONPATH=. python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 15
     python tools/train_pretrained.py restore-16k --weights weights.npz      # here: judged, and put among what ships
 
 The same network, distances, lessons, Adam and average as chapter 11d's job without an opponent has, and the generator's
 turn of chapter 05's `train_step`: on the same batch and weights all terms and the gradient's length agreed to six digits.
-Only the draws are another machine's. `lessons.npz` is what the first leg of `train_pretrained.py` keeps.
+Only the draws are another machine's. `lessons.npz` is what the first leg of `train_pretrained.py` keeps. (The shipped
+weights were made by a draft of this, in two legs, as their card says, on the same sentences, with noises and a bank drawn anew.)
 """
 import argparse
 import importlib.abc
@@ -141,7 +142,7 @@ if __name__ == "__main__":
     parser.add_argument("name", choices=restoration_lessons.RESTORERS)
     parser.add_argument("lessons", type=Path, metavar="LESSONS.npz")
     parser.add_argument("out", type=Path, metavar="WEIGHTS.npz")
-    parser.add_argument("--minutes", type=float, default=8, help="at most; fewer where the recipe's steps are done earlier")
+    parser.add_argument("--minutes", type=float, default=15, help="at most, compiling included; fewer where the recipe's steps are done earlier")
     args = parser.parse_args()
     weights, facts = learn(args.name, args.lessons, 60 * args.minutes)
     with open(args.out, "wb") as f: np.savez(f, *map(np.asarray, weights), facts=json.dumps(facts))
