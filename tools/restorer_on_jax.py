@@ -1,4 +1,4 @@
-"""A restorer learned on Keras' JAX backend, for whoever is lent an accelerator on a machine without TensorFlow.
+"""A restorer learned on Keras' JAX backend, for a machine with an accelerator and without TensorFlow.
 
     pip install 'jax[cuda13]' keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
     PYTHONPATH=. python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 15
