@@ -5,8 +5,9 @@
     python tools/train_pretrained.py restore-16k --weights weights.npz      # here: judged, and put among what ships
 
 The same network, distances, lessons, Adam and average as chapter 11d's job without an opponent has, and the generator's
-turn of chapter 05's `train_step`. Only the draws are another machine's. `lessons.npz` is what the first leg of `train_pretrained.py` keeps. (The shipped
-weights were made by a draft of this, in two legs, as their card says, on the same sentences, with noises and a bank drawn anew.)
+turn of chapter 05's `train_step`; only the draws are another machine's. `lessons.npz` is what the first leg of
+`train_pretrained.py` keeps. (The shipped weights were made by a draft of this, in two legs, as their card says, on the
+same sentences, with noises and a bank drawn anew.)
 """
 import argparse
 import importlib.abc
