@@ -24,12 +24,20 @@ from vocoder import TEST, VALID, single_words, spoken_by
 from vocoder import speech as recordings
 
 from gan_audio_tut import audio, baselines, datasets, degrade, fidelity, mending, metrics, restoration, weights
+from gan_audio_tut.survey import examine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 import restoration_lessons
 
 FINE = ("si_sdr", "segmental_snr", "pesq", "stoi", "estoi", "lsd")
 SNRS, EACH, SECONDS = (0.0, 5.0, 10.0), 4, 3.0
+AGAIN = "WebRTC, having heard it twice"
+
+
+def studio(part):
+    "The files of two voices to choose by, or of three to test with; neither network has learned any of them."
+    files = sorted((datasets.data_dir() / "speech16k").glob("*.flac"))
+    return files[:2] if part == "valid" else files[2:]
 
 
 def speech(sr, part, seed=5):
@@ -38,8 +46,7 @@ def speech(sr, part, seed=5):
     if sr == 8000:
         said = [np.trim_zeros(y, "b") for y in spoken_by(VALID if part == "valid" else TEST).audio]
         while True: yield restoration_lessons.sentence(said, n, sr, rng)
-    files = sorted((datasets.data_dir() / "speech16k").glob("*.flac"))
-    yield from cycle(recordings(sr, files[:2] if part == "valid" else files[2:], SECONDS))
+    yield from cycle(recordings(sr, studio(part), SECONDS))
 
 
 def noisy(sr, part):
@@ -75,6 +82,21 @@ def holed(sr, part):
 def strings_of(sr, part, n):
     said = speech(sr, part, 7)
     return [next(said) for _ in range(n)]
+
+
+def at_snr(sr, part, snr, n=40):
+    "Strings under recorded noise of any kind, at one SNR."
+    clips, rng = list(datasets.esc10(part, sr=sr).audio), np.random.default_rng(9)
+    for x in strings_of(sr, part, n):
+        a = degrade.stretch_of(clips, len(x), rng)
+        yield {"clean": x, "damaged": degrade.add_noise(x, a if audio.rms(a) > 1e-5 else degrade.coloured(len(x), sr, rng), snr)[0], "kind": f"{snr:.0f} dB"}
+
+
+def taken_for_noisy(sr, part):
+    "SNR in dB -> the share of strings that `auto` would take the noise from."
+    restorer = restoration.restorer_for(sr)
+    noise_in = lambda y: restoration.noise_in(restorer, examine([y[None]], sr))
+    return {f"{snr:.0f}": float(np.mean([noise_in(row["damaged"]) > restoration.CLEAN for row in at_snr(sr, part, snr)])) for snr in (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0)}
 
 
 def by_noisereduce(y, sr, stationary):
@@ -140,6 +162,7 @@ def ways_to_denoise(sr, model=None):
         try: f(0.1 * np.random.default_rng(0).standard_normal(sr).astype(np.float32))
         except ImportError as e: print(f"{name}: {e}; left out"); continue
         ways[name] = lambda row, f=f: f(row["damaged"])
+        if name == "WebRTC": ways[AGAIN] = lambda row, f=f: f(np.tile(row["damaged"], 3))[-len(row["damaged"]) :]  # it learns the noise as it goes; the others do not gain
     if sr == 16000: ways["restore-8k"] = lambda row: restoration.restore(row["damaged"], sr, "denoise", model="restore-8k")
     ideal = lambda row: baselines.ideal_mask(row["clean"], row["damaged"], samples(0.064), samples(0.016))
     return ways | {"ours": lambda row: restoration.restore(row["damaged"], sr, "denoise", model=model), "ours, auto": lambda row: restoration.restore(row["damaged"], sr, model=model), "ideal ratio mask": ideal}
@@ -164,13 +187,27 @@ def ways_to_fill(sr, task):
             "prediction": lambda row: baselines.ar_fill(row["damaged"], row["lost"], *baselines.ar_sizes(sr))} | ours
 
 
-def left_alone(sr, part, n=40):
-    "By how much `auto` changes what is whole: dB, the worst and the median, and how often at all."
+def cut_anywhere(sr, part, n, seed=3):
+    "Pieces of 1.2 to 6 s of studio speech, most of which begin and end in the middle of a word."
+    rng, files = np.random.default_rng(seed), studio(part)
+    said = [audio.resample(*audio.load(path), sr) for path in files]
+    while n:
+        samples = int(sr * rng.uniform(1.2, 6))
+        y = said[n % len(said)]
+        at = rng.integers(len(y) - samples)
+        x = y[at : at + samples]
+        if audio.rms(x) > 3e-3:
+            n -= 1
+            yield x
+
+
+def left_alone(sounds, sr):
+    "By how much `auto` changes what is whole: dB, the worst, and how often at all."
     gone = []
-    for x in strings_of(sr, part, n):
+    for x in sounds:
         change = restoration.restore(x, sr) - x
         gone.append(audio.to_db(audio.rms(change) / audio.rms(x)) if change.any() else -np.inf)
-    return {"worst_db": float(np.max(gone)), "changed": float(np.mean(np.isfinite(gone)))}
+    return {"worst_db": float(np.max(gone)), "changed": float(np.mean(np.isfinite(gone))), "sounds": len(gone)}
 
 
 def paces(sr, ways, seconds=30.0, rounds=3):
@@ -196,9 +233,13 @@ def judge(sr, part):
     results["declip"] = table(rows_of(clipped, sr, part), ways_to_fill(sr, "declip"), ("kind",))
     results["bandwidth"] = table(rows_of(narrowed, sr, part), {"as it is": lambda row: row["damaged"], "spline": spline, "ours": lambda row: restoration.restore(row["damaged"], sr, "bandwidth")}, ("kind",))
     results["inpaint"] = table(rows_of(holed, sr, part), ways_to_fill(sr, "inpaint"), ("kind",))
-    results["auto on whole sounds"] = left_alone(sr, part)
-    if sr == 8000: results["words understood at 0 dB"] = heard(sr, part, {k: v for k, v in denoise.items() if k != "ours, auto"})
-    results["times real time"] = paces(sr, {k: v for k, v in denoise.items() if k != "as it is"})
+    little = [row for snr in (20.0, 30.0, 40.0) for row in rows_of(partial(at_snr, snr=snr, n=24), sr, part)]
+    results["little noise"] = table(little, {k: denoise[k] for k in ("as it is", "ours", "ours, auto")}, ("kind",))
+    results["taken for noisy, by SNR"] = taken_for_noisy(sr, part)
+    results["auto on whole sounds"] = left_alone(strings_of(sr, part, 40), sr)
+    results["auto on sounds cut anywhere"] = left_alone(cut_anywhere(sr, part, 80), sr)
+    if sr == 8000: results["words understood at 0 dB"] = heard(sr, part, {k: v for k, v in denoise.items() if k not in ("ours, auto", AGAIN)})
+    results["times real time"] = paces(sr, {k: v for k, v in denoise.items() if k not in ("as it is", AGAIN)})
     write(f"restoration-{sr}-{part}", {"cases": {"SNR in dB": SNRS, "each": EACH, "seconds": SECONDS}, **results})
 
 

@@ -5,6 +5,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid [--lean 0.1]
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py trials 8000          # what was tried and not taken
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py opponents 8000       # how much say the opponent should have
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py own 8000             # as it ships at 8 kHz; to be judged with the others
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py taught 8000          # other lessons; needs tools/fetch_speech.py runs/real
 
 All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
@@ -24,10 +25,9 @@ import numpy as np
 import tensorflow as tf
 from common import write
 from contest import Contender, rounded, train
-from keras import ops
 
 from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, vocoder, weights
-from gan_audio_tut.mel import MelConfig, magnitude, mel_spectrogram, mel_to_audio, stft
+from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 import restoration_lessons  # noqa: E402
@@ -41,6 +41,7 @@ TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"feature
 WEIGHTS = {f"weight {w:g}": {"adversarial": w} for w in (0.0, 1.0, 2.0, 5.0)}  # of the opponent; 5 ships
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
+OWN = replace(OURS, adversarial=1.0, lsd=0.5, lean=0.5, own=True)  # what ships at 8 kHz
 
 
 def spoken_by(names):
@@ -55,20 +56,27 @@ def lessons(words, config, recipe, voices=Path("runs/voices")):
     return vocoder.lessons(words, config.sr, 2 * recipe.frames * config.hop_length, voices)
 
 
-def starts(sr, seed, sounds=None, plan=None):
-    "A maker of runs, and the trained copyist that they begin with."
+def starts(sr, seed, sounds=None, plan=None, recipe=OURS):
+    "A maker of runs, the trained copyist that they begin with, and the recipe for what follows."
     config, first_plan = CONFIGS[sr], plan or f"vocoder-{sr}"
     if sounds is None: sounds = lessons(spoken_by(LEARNED), config, OURS)
     row = lambda name, recipe, points, start=None, plan=first_plan: Contender(plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points)
-    first = row("start", replace(OURS, adversarial=0), (START,))
+    first = row("start", replace(recipe, adversarial=0), (START,))
     train([first])
-    return row, weights.load_model(first.at(START)), replace(OURS, rate=OURS.rate / 2)
+    return row, weights.load_model(first.at(START)), replace(recipe, rate=recipe.rate / 2)
 
 
 def twins(sr, seed):
     "The copyist, then its twins, each turn by turn."
     row, start, second = starts(sr, seed)
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
+
+
+def own(sr, seed):
+    "Twins that lean towards their own magnitudes and are asked for the LSD."
+    plan = f"vocoder-{sr}-own"
+    row, start, second = starts(sr, seed, None, plan, OWN)
+    train([row(name, recipe, (BUDGET,), start, plan) for name, recipe in (("alone", replace(second, adversarial=0)), ("ours", second))])
 
 
 def judged(way, sr, part):
@@ -106,21 +114,12 @@ def opponents(sr, seed):
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results, "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test")})
 
 
-def lsd(given, real, fake, *_):
-    "Chapter 09b's log-spectral distance as a term, in nepers."
-    x, y = (magnitude(*stft(v, 512, 128), 1e-7) for v in (real, fake))
-    floor = ops.max(x, (1, 2), keepdims=True) * 1e-4
-    apart = ops.log(ops.maximum(x, floor)) - ops.log(ops.maximum(y, floor))
-    return ops.mean(ops.sqrt(ops.mean(apart**2, -1) + 1e-6))
-
-
 def taught(sr, seed):
     "Twins of weight 1 whose lessons hold real voices too, as a restorer's do; the second is asked for the LSD itself."
     words, plan = lessons(spoken_by(LEARNED), CONFIGS[sr], OURS), f"vocoder-{sr}-taught"
     sounds = np.concatenate([words, restoration_lessons.speech(sr)[:, : words.shape[1]]])
     row, start, second = starts(sr, seed, np.random.default_rng(0).permutation(sounds), plan)
-    rows = [row(name, replace(second, adversarial=1.0), (BUDGET,), start, plan) for name in ("real voices", "real voices, LSD as a term")]
-    rows[1].state.job.terms["lsd"], rows[1].state.job.weights["lsd"] = lsd, 0.5
+    rows = [row(name, replace(second, adversarial=1.0, lsd=lsd), (BUDGET,), start, plan) for name, lsd in {"real voices": 0.0, "real voices, LSD as a term": 0.5}.items()]
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": tried(sr, rows)})
 
 
@@ -170,10 +169,11 @@ def ways(sr, seed, lean=None):
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
-    for name in ("start", *TWINS):
-        kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
+    for name in ("start", *TWINS, *(("own, start", "own, alone", "own, ours") if sr == 8000 else ())):
+        plan, what = (f"{folder}-own", "own") if name.startswith("own") else (folder, "train")
+        kept = sorted(Path(plan, f"{name.removeprefix('own, ')}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept: found[name] = ready(kept[-1], lean)
-        else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
+        else: raise audio.InputError(f"{plan}: no network {name} yet; run: python benchmarks/vocoder.py {what} {sr}")
     return found
 
 
@@ -246,7 +246,7 @@ def judge(sr, seed, part, peers, lean):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "judge", "trials", "opponents", "taught"])
+    parser.add_argument("what", choices=["train", "judge", "trials", "opponents", "taught", "own"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
@@ -255,5 +255,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
-        else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught}[args.what](args.sr, args.seed)
+        else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught, "own": own}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))

@@ -200,10 +200,12 @@ def opened(path: str | Path) -> sf.SoundFile:
 # %% ../nbs/01_audio.ipynb #c4d47d8f
 def _blocks(f, path, seconds=60):
     "The sound of an open file as checked pieces, (channels, samples) float32."
-    read, y = 0, None
+    read, y, most = 0, None, max(1, round(seconds * f.samplerate))
     try:
         while y is None or y.size:
-            with silent(): y = f.read(max(1, round(seconds * f.samplerate)), dtype="float32", always_2d=True).T
+            ended = y is not None and y.shape[1] < most
+            with silent(): y = f.read(most, dtype="float32", always_2d=True).T
+            if ended and y.size: raise InputError(f"{path}: is damaged after {read} samples; copy or download it again")  # libsndfile skips what it cannot read of an OGG
             read += y.shape[1]
             if 100 < (top := np.abs(y).max(initial=0)) < np.inf:  # float files may overshoot full scale, but not by 40 dB
                 raise InputError(f"{path}: holds samples up to {top:.0f}; divide by the full scale to get [-1, 1]")

@@ -72,11 +72,12 @@ def chirps(
     hiss: np.ndarray,  # (samples,), noise and nothing else, half a second and more
     out: np.ndarray,   # (samples,), what a filter has made of it
     sr: int,           # samples per second
+    below: float = 0.0,  # count what stands above the hiss less so many dB
 ) -> float:
     "How many bins a second of what came out stand alone, and above what the hiss was on average."
     n = 2 ** round(np.log2(0.032 * sr))
     before, after = (np.add(*(np.square(v) for v in _spectrum(v, n, n // 4)))[20:-20] for v in (hiss, out))
-    alone = (after == maximum_filter(after, (9, 5))) & (after > before.mean(0))
+    alone = (after == maximum_filter(after, (9, 5))) & (after > 10 ** (-below / 10) * before.mean(0))
     return alone.sum() / (len(hiss) / sr)
 
 # %% ../nbs/11b_baselines.ipynb #00b05a75

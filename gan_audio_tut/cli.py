@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -284,10 +286,10 @@ def _parser():
     p.add_argument("--model", help="a shipped name or a run's folder")
     p.add_argument("--count", type=_positive(int), default=1, help="how many takes")
     p.add_argument("--seed", type=_seed, default=0)
-    p = verbs.add_parser("restore", help="mend a recording: noise, clipped peaks, lost bands, holes")
+    p = verbs.add_parser("restore", help="mend a recording of speech: noise, clipped peaks, lost bands, holes")
     p.add_argument("source", metavar="IN", help="an audio file, or a folder of them")
     p.add_argument("out", metavar="OUT", help="another file; for a folder another folder")
-    p.add_argument("--task", choices=TASKS, default="auto", help="what to mend; auto finds out, and leaves alone what is whole")
+    p.add_argument("--task", choices=TASKS, default="auto", help="what to mend; auto finds out, and leaves alone what it takes for whole (it takes music for noise); declip takes the highest sample for the limit")
     p.add_argument("--mix", type=_share, default=1.0, help="0: as it was, 1: mended (default)")
     p.add_argument("--model", help="a shipped restorer or a run's folder; else the one whose rate is nearest")
     p.add_argument("--report", action="store_true", help="write a page with before and after, OUT.html or OUT/report.html")
@@ -332,10 +334,18 @@ class _OneLine(logging.Formatter):
     "A file's name may hold a line break; a message may not."
     def format(self, record): return super().format(record).replace("\n", "\\n")
 
+# %% ../nbs/18_cli.ipynb #5d1c77ae
+def _polite_ends():
+    "A closed window, `kill` and a shutdown end it as Ctrl-C does, so that nothing half done stays behind."
+    if threading.current_thread() is not threading.main_thread(): return
+    for name in ("SIGTERM", "SIGHUP"):
+        if (each := getattr(signal, name, None)) and signal.getsignal(each) == signal.SIG_DFL: signal.signal(each, signal.default_int_handler)
+
 # %% ../nbs/18_cli.ipynb #3a5ac7f2
 def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C, 141 its reader has left
     "The command line; every mistake of the user's is one line on standard error."
     _usable_streams()
+    _polite_ends()
     args = _parser().parse_args(argv)
     said = logging.StreamHandler()
     said.setFormatter(_OneLine("gan-audio: %(message)s"))

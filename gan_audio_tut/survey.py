@@ -16,12 +16,12 @@ from .files import Local, in_pieces
 
 # %% ../nbs/11c_survey.ipynb #ca16234d
 class _Levels:
-    "A histogram of the powers of 20 ms, in dB; at the end the RMS of those within 40 dB of the loudest."
+    "A histogram of the powers of 20 ms, each less its mean, in dB; at the end the RMS of those within 40 dB of the loudest."
     def __init__(self, frame): self.frame, self.counts, self.powers = frame, np.zeros(240), np.zeros(240)
 
     def look(self, y):
         n = y.shape[1] // self.frame * self.frame or y.shape[1]                          # the last piece may be short
-        p = np.mean(y[:, :n].reshape(-1, min(self.frame, n)).astype(np.float64) ** 2, 1) if n else np.zeros(0)
+        p = np.var(y[:, :n].reshape(-1, min(self.frame, n)), 1, dtype=np.float64) if n else np.zeros(0)
         k = np.clip(10 * np.log10(p + 1e-30) + 180, 0, 239).astype(int)
         self.counts += np.bincount(k, minlength=240)
         self.powers += np.bincount(k, p, minlength=240)
@@ -82,6 +82,7 @@ def _runs(mask):
 
 # %% ../nbs/11c_survey.ipynb #fe1dfc3f
 SHORTEST, LONGEST, EDGE = 0.004, 0.25, 0.004  # seconds: of a hole, and of what is looked at beside it
+ALIVE = 0.7  # of the level: peaks on either side of a hole that is sure to be one
 
 def _is_hole(n, beside, sr, least):
     "A run of n zeros between samples whose lower peak is `beside`."
@@ -131,9 +132,6 @@ class _Moments:
         self.count += 1
         if len(self.kept) > self.most: self.kept, self.every = self.kept[::2], 2 * self.every
 
-# %% ../nbs/11c_survey.ipynb #38bb460d
-ALIVE = 0.7  # of the level: peaks on either side of a hole that is sure to be one
-
 # %% ../nbs/11c_survey.ipynb #9a9b87de
 @dataclass(frozen=True)
 class Findings:
@@ -146,6 +144,7 @@ class Findings:
     highest: float       # Hz: the cliff where it ends; half the rate if there is none
     holes: int           # runs of zeros in the midst of sound, loud on both sides
     pauses: int          # runs of zeros that are longer than a hole
+    offset: tuple        # the mean of each channel
     moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds; the last may be shorter
 
     @property
@@ -161,15 +160,16 @@ def examine(
     "One look at a sound of any length."
     if not sr >= 100: raise InputError(f"{sr} samples per second; give 100 or more")
     spectrum, levels, zeros, moments, samples, tops = _Spectrum(sr), _Levels(max(1, round(0.02 * sr))), _Zeros(sr), _Moments(), 0, None
+    total = 0.0
     for y in in_pieces(Local(_checked, sr, 0), pieces, 100 * max(1, round(0.02 * sr))):
         tops = tops or [(_Top(), _Top()) for _ in y]
         for part in (spectrum, levels, zeros, moments): part.look(y)
         for v, (up, down) in zip(y, tops): up.look(v), down.look(-v)
-        samples += y.shape[1]
+        samples, total = samples + y.shape[1], total + y.sum(1, dtype=np.float64)
     if tops is None: raise InputError("nothing to examine; give at least one piece")
     level = levels.found()
     return Findings(sr, samples, level, tuple(_limits(*t, False) for t in tops), tuple(_limits(*t, True) for t in tops),
-                    spectrum.found(), *zeros.found(level), tuple(moments.kept))
+                    spectrum.found(), *zeros.found(level), tuple(total / max(1, samples)), tuple(moments.kept))
 
 # %% ../nbs/11c_survey.ipynb #16fd1822
 def _checked(y):

@@ -56,9 +56,9 @@ def round_trip(
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class MelHead(layers.Layer):
     "(x (B, frames, n), mel (B, frames, n_mels)) -> (B, (frames - 1) * hop_length) samples: what the bands say, direction and breath by the network, round trips."
-    def __init__(self, config=None, trips=4, lean=0.3, dtype="float32", **kwargs):  # phases want full precision
+    def __init__(self, config=None, trips=4, lean=0.3, own=False, dtype="float32", **kwargs):  # phases want full precision
         super().__init__(dtype=dtype, **kwargs)
-        self.config, self.trips, self.lean = MelConfig(**(config or {})), trips, lean
+        self.config, self.trips, self.lean, self.own = MelConfig(**(config or {})), trips, lean, own
         self.spread = layers.Dense(4 * (self.config.n_fft // 2 + 1))
 
     def build(self, x_shape, mel_shape=None): self.spread.build(x_shape)
@@ -67,7 +67,9 @@ class MelHead(layers.Layer):
         c, start = self.config, mel_to_magnitude(mel, self.config, 4)
         gain, a, b, s = ops.split(ops.cast(self.spread(x), "float32"), 4, axis=-1)  # each (B, frames, bins)
         gain, s, noise = start * ops.exp(ops.clip(gain, -6, 6)), ops.exp(ops.minimum(s - 1, 3)), breath(mel, c.n_fft // 2 + 1)
-        y = istft(gain * (a + s * noise[0]), gain * (b + s * noise[1]), c.hop_length, (ops.shape(x)[1] - 1) * c.hop_length)
+        a, b = a + s * noise[0], b + s * noise[1]
+        y = istft(gain * a, gain * b, c.hop_length, (ops.shape(x)[1] - 1) * c.hop_length)
+        if self.own: start = gain * ops.sqrt(a**2 + b**2 + 1e-6)
         for _ in range(self.trips): y = round_trip(y, mel, start, c, self.lean)
         return y
 
@@ -75,7 +77,7 @@ class MelHead(layers.Layer):
         "`InputError` unless bands made with these settings mean what this head has learned; floor and ceiling are a picture's affair."
         if replace(config, floor=self.config.floor, ceiling=self.config.ceiling) != self.config: raise InputError(f"vocoder: learned {self.config}, and these bands are {config}")
 
-    def get_config(self): return super().get_config() | {"config": vars(self.config), "trips": self.trips, "lean": self.lean}
+    def get_config(self): return super().get_config() | {"config": vars(self.config), "trips": self.trips, "lean": self.lean, "own": self.own}
 
 # %% ../nbs/10_vocoder.ipynb #9cb3eccb
 def vocoder_net(
@@ -84,13 +86,14 @@ def vocoder_net(
     blocks: int = 6,
     grow: int = 3,        # of the blocks
     trips: int = 4,       # round trips
-    lean: float = 0.3,    # of each trip, towards the magnitudes that the bands suggest
+    lean: float = 0.3,    # of each trip, towards the magnitudes that the bands suggest,
+    own: bool = False,    # or towards those that the network has made of them
 ) -> keras.Model:         # mel magnitudes (B, frames, n_mels) -> (B, (frames - 1) * hop_length) samples
     "Frame blocks and a mel head."
     mel = keras.Input((None, config.n_mels), dtype="float32")
     x = layers.Conv1D(dim, 7, padding="same")(ops.log(ops.maximum(mel, 1e-5)) / 4 + 1)
     for _ in range(blocks): x = frame_block(x, grow=grow)
-    return keras.Model(mel, MelHead(vars(config), trips, lean)(layers.RMSNormalization(axis=-1)(x), mel), name="vocoder")
+    return keras.Model(mel, MelHead(vars(config), trips, lean, own)(layers.RMSNormalization(axis=-1)(x), mel), name="vocoder")
 
 # %% ../nbs/10_vocoder.ipynb #9dca0c35
 def vocode(
@@ -112,7 +115,15 @@ def apart(config):
     "The terms of a vocoder's job: what of the real sound its copy must have."
     log = lambda mel: ops.log(ops.maximum(mel, 1e-5))
     return {"mel": lambda given, real, fake, *_: ops.mean(ops.abs(log(given[0]) - log(mel_spectrogram(fake, config)))),
-            "stft": lambda given, real, fake, *_: sum(stft_terms(real, fake).values())}
+            "stft": lambda given, real, fake, *_: sum(stft_terms(real, fake).values()),
+            "lsd": lambda given, real, fake, *_: _nepers_apart(real, fake, config.n_fft, config.hop_length)}
+
+def _nepers_apart(real, fake, n_fft, hop_length):
+    "Chapter 09b's log-spectral distance as a term, in nepers; the floor 80 dB below the loudest."
+    x, y = (magnitude(*stft(v, n_fft, hop_length), 1e-7) for v in (real, fake))
+    floor = ops.max(x, (1, 2), keepdims=True) * 1e-4
+    apart = ops.log(ops.maximum(x, floor)) - ops.log(ops.maximum(y, floor))
+    return ops.mean(ops.sqrt(ops.mean(apart**2, -1) + 1e-6))
 
 # %% ../nbs/10_vocoder.ipynb #5a086e74
 def joined(
@@ -247,6 +258,7 @@ class VocoderRecipe:
     features: float = 0.0       # weight of feature matching
     mel: float = 2.5            # weight of the distance of log bands
     stft: float = 1.0           # of the STFT terms
+    lsd: float = 0.0            # of the log-spectral distance
     loss: str = "non_saturating"  # a name in `losses`
     r1: float = 0.05            # weight of the penalty on the listeners' slope at real sounds
     rate: float = 1e-3          # Adam's learning rate of the generator
@@ -259,12 +271,13 @@ class VocoderRecipe:
     blocks: int = 6
     trips: int = 4
     lean: float = 0.3
+    own: bool = False
     width: int = 64             # of a window's listener
 
     def __post_init__(self):
         if not isinstance(getattr(losses, self.loss, None), losses.Adversarial): raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
         sizes = (self.rate, self.d_rate, self.batch_size, self.dim, self.blocks, self.width, self.frames - 7, *self.windows, *self.periods)
-        if not (self.windows and min(sizes) > 0 <= min(self.adversarial, self.features, self.mel, self.stft, self.r1, self.fall, self.trips) and 0 <= self.ema < 1 and 0 <= self.lean <= 1):
+        if not (self.windows and min(sizes) > 0 <= min(self.adversarial, self.features, self.mel, self.stft, self.lsd, self.r1, self.fall, self.trips) and 0 <= self.ema < 1 and 0 <= self.lean <= 1):
             raise InputError(f"{self}: rates and sizes must be positive, frames at least 8, weights not negative, ema in [0, 1), lean in [0, 1]")
 
 # %% ../nbs/10_vocoder.ipynb #d3ffe7b1
@@ -302,10 +315,12 @@ def vocoder_gan(
         raise InputError(f"vocoder: got sounds of shape {np.shape(sounds)}; give (n, samples), finite, at least {recipe.frames * config.hop_length} samples each")
     if recipe.features and not recipe.adversarial: raise InputError("vocoder: features of listeners that do not learn; give adversarial more than 0")
     keras.utils.set_random_seed(seed)
-    generator = vocoder_net(config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean)
+    generator = vocoder_net(config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean, own=recipe.own)
     if start is not None: generator.set_weights(breathing(start).get_weights() if recipe.adversarial else start.get_weights())
     discriminator, view = opponents(config, recipe)
     terms, weights = apart(config), {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial}
+    if recipe.lsd: weights["lsd"] = recipe.lsd
+    else: del terms["lsd"]
     if recipe.adversarial and recipe.r1: weights["r1"] = recipe.r1
     if recipe.features:
         terms["features"] = lambda given, real, fake, feats_real, feats_fake: losses.feature_matching(feats_real, feats_fake)

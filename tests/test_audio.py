@@ -528,3 +528,18 @@ def test_a_recording_described_in_pieces_is_described_as_a_whole(tmp_path):
     sf.write(tmp_path / "long.wav", y.T, 8000, subtype="FLOAT")
     level = audio.to_db(audio.rms(y.reshape(-1)))
     assert audio.describe(tmp_path / "long.wav") == f"2 channels, 8000 Hz, 70.000 s, level {level:.1f} dB, peak 0.500"
+
+
+def test_an_ogg_with_a_hole_is_damaged(tmp_path):
+    "libsndfile reads on behind what it cannot read, as if nothing had been there."
+    sf.write(tmp_path / "whole.ogg", 0.1 * np.random.default_rng(0).standard_normal((160000, 1)), 16000)
+    data = bytearray((tmp_path / "whole.ogg").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = np.random.default_rng(1).bytes(3000)
+    (tmp_path / "hole.ogg").write_bytes(data)
+    with pytest.raises(InputError, match="hole.ogg.*damaged|hole.ogg.*breaks off"): audio.load(tmp_path / "hole.ogg")
+
+
+def test_a_long_mp3_is_read_to_its_end(tmp_path):
+    y = (0.1 * np.random.default_rng(0).standard_normal(44100 * 130)).astype(np.float32)
+    audio.save(tmp_path / "long.mp3", y, 44100)
+    assert abs(len(audio.load(tmp_path / "long.mp3")[0]) - len(y)) < 5000

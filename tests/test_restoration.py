@@ -3,11 +3,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import soundfile as sf
 
-from gan_audio_tut import audio, degrade, mending, restoration
+from gan_audio_tut import audio, datasets, degrade, mending, restoration
 from gan_audio_tut.audio import InputError
 from gan_audio_tut.files import in_pieces
-from gan_audio_tut.restoration import Restorer, leftover, plan, repair, restore, restore_file, restore_tree
+from gan_audio_tut.restoration import Restorer, noise_in, plan, repair, restore, restore_file, restore_tree
 from gan_audio_tut.survey import examine
 
 
@@ -137,10 +138,10 @@ def test_a_run_that_went_on_is_read_again(tmp_path):
 def test_auto_leaves_alone_what_the_network_would_leave(loud, monkeypatch):
     y = story(8000)
     found = examine([y], 8000)
-    monkeypatch.setattr(restoration, "leftover", lambda *_: -30.0)
+    monkeypatch.setattr(restoration, "noise_in", lambda *_: -30.0)
     assert plan(found, loud) == []
     assert plan(examine([degrade.hard_clip(y[0], 6)[0][None]], 8000), loud) == ["declip"]
-    monkeypatch.setattr(restoration, "leftover", lambda *_: -5.0)
+    monkeypatch.setattr(restoration, "noise_in", lambda *_: -5.0)
     assert plan(found, loud) == ["denoise"]
 
 
@@ -164,9 +165,72 @@ def test_peaks_cut_off_at_full_scale_get_room(asked, tmp_path):
 def test_moments_of_silence_are_not_noise(loud):
     y = story(8000)
     found = examine([y], 8000)
-    assert leftover(loud, replace(found, moments=tuple(0 * m for m in found.moments))) == -np.inf < leftover(loud, found)
+    assert noise_in(loud, replace(found, moments=tuple(0 * m for m in found.moments))) == -np.inf < noise_in(loud, found)
 
 
 @pytest.mark.parametrize("sr", [8000, 11025, 22050, 44100, 176400])
 def test_pieces_are_cut_in_steps_that_fit_into_memory(loud, sr):
     for task in ("declip", "inpaint", "denoise"): assert repair(examine([story(sr, 3)], sr), [task], loud).align <= 2 * sr
+
+
+def test_whole_words_cut_anywhere_are_left_alone():
+    rng = np.random.default_rng(0)
+    words = np.concatenate([audio.trim(y, 8000) for y in datasets.digits("test").audio[:24]])
+    words = words + 1e-4 * degrade.coloured(len(words), 8000, rng, -3)
+    for at in rng.integers(0, len(words) - 12000, 12):
+        y = words[at : at + 12000]
+        assert np.array_equal(restore(y, 8000), y)
+
+
+def test_noise_that_one_hearing_misses_is_not_there(loud, monkeypatch):
+    found = examine([story(8000)], 8000)
+    heard = {how: restoration._hearing(loud, found, *how) for how in restoration.HEARINGS}
+    assert len(set(heard.values())) == 3 and noise_in(loud, found) == pytest.approx(min(heard.values()))
+    monkeypatch.setattr(restoration, "HEARINGS", tuple(how for how in heard if heard[how] > min(heard.values())))
+    assert noise_in(loud, found) > min(heard.values())
+
+
+@pytest.mark.parametrize("channels", [1, 12])
+def test_channels_are_heard_one_by_one(loud, channels):
+    y = story(8000, 3)
+    one, many = (examine([v], 8000) for v in (y, np.repeat(y, channels, 0)))
+    assert noise_in(loud, many) == pytest.approx(noise_in(loud, one), abs=1e-3)
+
+
+@pytest.mark.parametrize("task", ["denoise", "auto"])
+def test_an_offset_changes_nothing(task):
+    "Neither what is done nor, the offset apart, what comes out."
+    y, _ = degrade.add_noise(datasets.digits("test").audio[:3].reshape(-1), degrade.coloured(3 * datasets.digits("test").audio.shape[1], 8000, np.random.default_rng(0), -3), 10.0)
+    z, moved = restore(y, 8000, task), restore(y + np.float32(0.2), 8000, task)
+    assert not np.array_equal(z, y) and np.abs(moved - 0.2 - z).max() < 2e-3 * np.abs(z).max() + 1e-4
+
+
+def test_a_clean_sound_with_an_offset_is_left_alone():
+    y = np.concatenate([audio.trim(v, 8000) for v in datasets.digits("test").audio[:4]]) + np.float32(0.1)
+    assert np.array_equal(restore(y, 8000), y)
+
+
+def test_what_holds_no_speech_is_left_alone(tmp_path):
+    y = 0.1 * degrade.coloured(24000, 8000, np.random.default_rng(0), 0)
+    assert noise_in(restoration.restorer_for(8000), examine([y[None]], 8000)) > restoration.SPEECHLESS
+    assert np.array_equal(restore(y, 8000), y) and not np.array_equal(restore(y, 8000, "denoise"), y)
+
+
+@pytest.mark.parametrize("name, task", [("a.flac", "denoise"), ("a.flac", "auto"), ("a.ogg", "denoise")])
+def test_loud_floats_become_softer_in_a_file_of_whole_numbers(asked, tmp_path, name, task):
+    sf.write(tmp_path / "loud.wav", 30 * story(8000)[0], 8000, subtype="FLOAT")
+    done = restore_file(tmp_path / "loud.wav", tmp_path / name, task)
+    assert done[-1].endswith("dB softer") and np.count_nonzero(np.abs(audio.load(tmp_path / name)[0]) > 0.999) <= 2
+    assert restore_file(tmp_path / "loud.wav", tmp_path / "b.wav", "denoise") == ["denoise"] and np.abs(audio.load(tmp_path / "b.wav")[0]).max() > 1
+
+
+def test_what_a_killed_process_has_left_goes(asked, tmp_path):
+    audio.save(tmp_path / "a.wav", story(8000)[0], 8000)
+    for part in (".part-0123ab-b.wav", ".part-0123ab-c.wav"): (tmp_path / part).write_bytes(b"half")
+    restore_file(tmp_path / "a.wav", tmp_path / "b.wav", "denoise")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".part-0123ab-c.wav", "a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("mix", [None, "half", np.nan, 2, -1])
+def test_mixes_that_are_none(mix):
+    with pytest.raises(InputError, match="mix"): restore(story(8000)[0], 8000, mix=mix)
