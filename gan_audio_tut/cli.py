@@ -342,7 +342,7 @@ def _polite_ends():
         if (each := getattr(signal, name, None)) and signal.getsignal(each) == signal.SIG_DFL: signal.signal(each, signal.default_int_handler)
 
 # %% ../nbs/18_cli.ipynb #3a5ac7f2
-def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C, 141 its reader has left
+def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C or a polite `kill`, 141 its reader has left
     "The command line; every mistake of the user's is one line on standard error."
     _usable_streams()
     _polite_ends()

@@ -128,13 +128,15 @@ def test_a_folder_goes_on_where_it_stopped(model, tmp_path, capsys):
     assert page.count("<audio") == 6 and page.count("<img") == 3
 
 
-def test_killed_half_way_nothing_half_is_there(model, tmp_path):
+@pytest.mark.parametrize("number, left", [(signal.SIGKILL, 2), (signal.SIGTERM, 1), (signal.SIGHUP, 1)])
+def test_killed_half_way_nothing_half_is_there(number, left, model, tmp_path):
     a = put(tmp_path / "a.wav", words(600))
-    job = subprocess.Popen([COMMAND, "restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model])
+    job = subprocess.Popen([COMMAND, "restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # nohup ignores it
     until = time.time() + 120
     while not any(p.name.startswith(".part") and p.stat().st_size > 100_000 for p in tmp_path.iterdir()) and time.time() < until and job.poll() is None: time.sleep(0.02)
-    job.send_signal(signal.SIGKILL)
-    assert job.wait() == -signal.SIGKILL and not (tmp_path / "b.wav").exists()
+    job.send_signal(number)
+    assert job.wait() == (-number if number == signal.SIGKILL else 130)
+    assert len(list(tmp_path.iterdir())) == left and not (tmp_path / "b.wav").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits on files")
