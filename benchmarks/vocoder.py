@@ -5,8 +5,8 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py judge 8000 --on valid [--lean 0.1]
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py trials 8000          # what was tried and not taken
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py opponents 8000       # how much say the opponent should have
-    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py own 8000             # as it ships at 8 kHz; to be judged with the others
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py taught 8000          # other lessons; needs tools/fetch_speech.py runs/real
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/vocoder.py leaning 8000         # those, and towards which magnitudes to lean
 
 All twins begin with the same copyist and then learn for the same CPU seconds: alone, against our opponent, against a
 hinge loss. At 8 kHz the test is the FSDD speaker `yweweler`, at 16 kHz three of the five real speakers in `speech16k`;
@@ -41,7 +41,6 @@ TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"feature
 WEIGHTS = {f"weight {w:g}": {"adversarial": w} for w in (0.0, 1.0, 2.0, 5.0)}  # of the opponent; 5 ships
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
-OWN = replace(OURS, adversarial=1.0, lsd=0.5, lean=0.5, own=True)  # what ships at 8 kHz
 
 
 def spoken_by(names):
@@ -70,13 +69,6 @@ def twins(sr, seed):
     "The copyist, then its twins, each turn by turn."
     row, start, second = starts(sr, seed)
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
-
-
-def own(sr, seed):
-    "Twins that lean towards their own magnitudes and are asked for the LSD."
-    plan = f"vocoder-{sr}-own"
-    row, start, second = starts(sr, seed, None, plan, OWN)
-    train([row(name, recipe, (BUDGET,), start, plan) for name, recipe in (("alone", replace(second, adversarial=0)), ("ours", second))])
 
 
 def judged(way, sr, part):
@@ -114,13 +106,29 @@ def opponents(sr, seed):
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results, "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test")})
 
 
+def with_real_voices(sr):
+    "The lessons, and a restorer's sentences, which hold real voices too."
+    words = lessons(spoken_by(LEARNED), CONFIGS[sr], OURS)
+    return np.random.default_rng(0).permutation(np.concatenate([words, restoration_lessons.speech(sr)[:, : words.shape[1]]]))
+
+
 def taught(sr, seed):
-    "Twins of weight 1 whose lessons hold real voices too, as a restorer's do; the second is asked for the LSD itself."
-    words, plan = lessons(spoken_by(LEARNED), CONFIGS[sr], OURS), f"vocoder-{sr}-taught"
-    sounds = np.concatenate([words, restoration_lessons.speech(sr)[:, : words.shape[1]]])
-    row, start, second = starts(sr, seed, np.random.default_rng(0).permutation(sounds), plan)
+    "Twins of weight 1 whose lessons hold real voices too; the second is asked for the LSD itself."
+    plan = f"vocoder-{sr}-taught"
+    row, start, second = starts(sr, seed, with_real_voices(sr), plan)
     rows = [row(name, replace(second, adversarial=1.0, lsd=lsd), (BUDGET,), start, plan) for name, lsd in {"real voices": 0.0, "real voices, LSD as a term": 0.5}.items()]
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": tried(sr, rows)})
+
+
+def leaning(sr, seed):
+    "The second of those, leaning from the first step towards its own magnitudes in place of the bands': a little, and much."
+    sounds, results = with_real_voices(sr), {}
+    for lean in (0.3, 0.7):
+        plan = f"vocoder-{sr}-own-{lean:g}"
+        row, start, second = starts(sr, seed, sounds, plan, replace(OURS, lsd=0.5, lean=lean, own=True))
+        results[f"own, lean {lean:g}, no opponent yet"] = judged(ready(start), sr, "valid")
+        results[f"own, lean {lean:g}"] = tried(sr, [row("ours", replace(second, adversarial=1.0), (BUDGET,), start, plan)])["ours"]
+    write(f"vocoder-{sr}-leaning", {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results})
 
 
 def whole(y, sr): return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
@@ -169,11 +177,10 @@ def ways(sr, seed, lean=None):
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
-    for name in ("start", *TWINS, *(("own, start", "own, alone", "own, ours") if sr == 8000 else ())):
-        plan, what = (f"{folder}-own", "own") if name.startswith("own") else (folder, "train")
-        kept = sorted(Path(plan, f"{name.removeprefix('own, ')}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
+    for name in ("start", *TWINS):
+        kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept: found[name] = ready(kept[-1], lean)
-        else: raise audio.InputError(f"{plan}: no network {name} yet; run: python benchmarks/vocoder.py {what} {sr}")
+        else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
     return found
 
 
@@ -246,7 +253,7 @@ def judge(sr, seed, part, peers, lean):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "judge", "trials", "opponents", "taught", "own"])
+    parser.add_argument("what", choices=["train", "judge", "trials", "opponents", "taught", "leaning"])
     parser.add_argument("sr", type=int, choices=CONFIGS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
@@ -255,5 +262,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
-        else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught, "own": own}[args.what](args.sr, args.seed)
+        else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught, "leaning": leaning}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))

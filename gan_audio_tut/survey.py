@@ -31,6 +31,21 @@ class _Levels:
         heard = slice(max(0, loudest - 40), loudest + 1)
         return float(np.sqrt(self.powers[heard].sum() / max(1, self.counts[heard].sum())))
 
+class _Offset:
+    "A constant that lies under all of a channel: what the mean of the whole and the mean of the quietest moments have in common."
+    def __init__(self, frame): self.frame, self.samples, self.sum, self.rest = frame, 0, 0.0, []
+
+    def look(self, y):
+        self.samples, self.sum = self.samples + y.shape[1], self.sum + y.sum(1, dtype=np.float64)
+        if y.shape[1] < self.frame: return
+        frames = y[:, : y.shape[1] // self.frame * self.frame].reshape(len(y), -1, self.frame)
+        self.rest.append(np.take_along_axis(frames.mean(2), frames.var(2).argmin(1)[:, None], 1)[:, 0])
+
+    def found(self):
+        mean = self.sum / max(1, self.samples)
+        rest = np.median(self.rest, 0) if self.rest else mean
+        return tuple(np.where(mean * rest > 0, np.sign(mean) * np.minimum(np.abs(mean), np.abs(rest)), 0.0))
+
 # %% ../nbs/11c_survey.ipynb #7f5b0d44
 class _Top:
     "The highest value so far: visits, samples there, samples just below; and the least above zero, a step if there are steps."
@@ -144,7 +159,7 @@ class Findings:
     highest: float       # Hz: the cliff where it ends; half the rate if there is none
     holes: int           # runs of zeros in the midst of sound, loud on both sides
     pauses: int          # runs of zeros that are longer than a hole
-    offset: tuple        # the mean of each channel
+    offset: tuple        # a constant under each channel
     moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds; the last may be shorter
 
     @property
@@ -160,16 +175,16 @@ def examine(
     "One look at a sound of any length."
     if not sr >= 100: raise InputError(f"{sr} samples per second; give 100 or more")
     spectrum, levels, zeros, moments, samples, tops = _Spectrum(sr), _Levels(max(1, round(0.02 * sr))), _Zeros(sr), _Moments(), 0, None
-    total = 0.0
+    offset = _Offset(levels.frame)
     for y in in_pieces(Local(_checked, sr, 0), pieces, 100 * max(1, round(0.02 * sr))):
         tops = tops or [(_Top(), _Top()) for _ in y]
-        for part in (spectrum, levels, zeros, moments): part.look(y)
+        for part in (spectrum, levels, zeros, moments, offset): part.look(y)
         for v, (up, down) in zip(y, tops): up.look(v), down.look(-v)
-        samples, total = samples + y.shape[1], total + y.sum(1, dtype=np.float64)
+        samples += y.shape[1]
     if tops is None: raise InputError("nothing to examine; give at least one piece")
     level = levels.found()
     return Findings(sr, samples, level, tuple(_limits(*t, False) for t in tops), tuple(_limits(*t, True) for t in tops),
-                    spectrum.found(), *zeros.found(level), tuple(total / max(1, samples)), tuple(moments.kept))
+                    spectrum.found(), *zeros.found(level), offset.found(), tuple(moments.kept))
 
 # %% ../nbs/11c_survey.ipynb #16fd1822
 def _checked(y):

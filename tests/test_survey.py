@@ -147,3 +147,18 @@ def test_silent_pauses_make_holes_doubtful():
     hissing, silent = examine([y[None]], 8000), examine([np.where(np.arange(len(y)) // 8000 == 4, 0, y)[None]], 8000)
     assert hissing.pauses == 0 and hissing.beside == 0 and holes(y, 8000, hissing.beside)[20000:20400].all()
     assert silent.pauses == 1 and abs(silent.beside / silent.level - 0.7) < 1e-6
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.02, -0.3])
+def test_an_offset_is_found_and_is_no_loudness(offset):
+    rng = np.random.default_rng(0)
+    y = 0.1 * degrade.coloured(80000, 8000, rng, -3) * np.interp(np.arange(80000), np.arange(0, 88000, 8000), rng.uniform(0, 1, 11))
+    a, b = (examine([np.stack([v, y])], 8000) for v in (y, y + np.float32(offset)))
+    assert abs(b.offset[0] - offset) < 0.05 * a.level and abs(b.offset[1]) < 0.05 * a.level
+    assert b.level == pytest.approx(a.level, rel=1e-3)
+
+
+def test_words_with_an_offset_and_silence_between_them_have_none_in_common():
+    y = np.zeros(32000, np.float32)
+    for k in range(0, 32000, 8000): y[k : k + 6000] = 0.05 + 0.1 * np.random.default_rng(k).standard_normal(6000)
+    assert examine([y[None]], 8000).offset == (0.0,)
