@@ -232,3 +232,23 @@ def test_pictures_of_other_settings_are_refused(words):
     with pytest.raises(audio.InputError, match="is no vocoder"): specgan.to_sound(pictures, config, vocoder=weights.load_model("pictures-8k"))
     for made in (pictures[0, 0], pictures[:0], pictures * np.nan):
         with pytest.raises(audio.InputError): specgan.to_sound(made, config, vocoder=net)
+
+
+def test_the_lsd_as_a_term_is_the_figure_in_nepers(words):
+    y = words.audio[:1, :8192]
+    noisy = (y + 0.01 * np.random.default_rng(0).standard_normal(y.shape)).astype(np.float32)
+    term = float(vocoder.apart(MelConfig())["lsd"](None, y, noisy))
+    assert term * 20 / np.log(10) == pytest.approx(fidelity.log_spectral_distance(y[0], noisy[0]), rel=0.01)
+
+
+def test_own_is_where_a_trip_leans_to_and_is_kept(tmp_path, words):
+    bands, nets = mel_spectrogram(words.audio[:2], MelConfig()), {(own, lean): vocoder_net(dim=8, blocks=1, trips=1, lean=lean, own=own) for own in (False, True) for lean in (0.0, 1.0)}
+    rng = np.random.default_rng(0)
+    kept = [w + 0.1 * rng.standard_normal(w.shape) for w in nets[False, 0.0].get_weights()]
+    for net in nets.values(): net.set_weights(kept)
+    out = {k: np.array(net(bands)) for k, net in nets.items()}
+    assert np.array_equal(out[False, 0.0], out[True, 0.0])  # who does not lean leans to nothing
+    assert np.abs(out[False, 1.0] - out[True, 1.0]).max() > 0.01 * np.abs(out[True, 1.0]).max()
+    nets[True, 1.0].save(tmp_path / "own.keras")
+    again = weights.load_model(tmp_path / "own.keras")
+    assert again.layers[-1].own and np.allclose(np.array(again(bands)), out[True, 1.0], atol=1e-6)
