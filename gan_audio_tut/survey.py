@@ -44,7 +44,7 @@ class _Offset:
     def found(self):
         mean = self.sum / max(1, self.samples)
         rest = np.median(self.rest, 0) if self.rest else mean
-        return tuple(np.where(mean * rest > 0, np.sign(mean) * np.minimum(np.abs(mean), np.abs(rest)), 0.0))
+        return tuple(np.where(mean * rest > 0, np.sign(mean) * np.minimum(np.abs(mean), np.abs(rest)), 0.0).tolist())
 
 # %% ../nbs/11c_survey.ipynb #7f5b0d44
 class _Top:
