@@ -196,7 +196,7 @@ def restore(
     return np.concatenate(list(in_pieces(work, [z], round(_seconds(sr, len(z)) * sr))), 1)[: len(np.atleast_2d(y))].reshape(y.shape)
 
 # %% ../nbs/12_restoration.ipynb #fce819f0
-def _seconds(sr, channels): return min(30, 60 / channels, 8e6 / sr / channels)  # of sound at a time, that memory is bounded
+def _seconds(sr, channels): return min(24, 48 / channels, 8e6 / sr / channels)  # of sound at a time, that memory is bounded
 
 # %% ../nbs/12_restoration.ipynb #dd1b4b1d
 def _told(restorer, found, z, lost, task, mix):

@@ -31,6 +31,7 @@ class _Levels:
         heard = slice(max(0, loudest - 40), loudest + 1)
         return float(np.sqrt(self.powers[heard].sum() / max(1, self.counts[heard].sum())))
 
+# %% ../nbs/11c_survey.ipynb #0ff5e702
 class _Offset:
     "A constant that lies under all of a channel: what the mean of the whole and the mean of the quietest moments have in common."
     def __init__(self, frame): self.frame, self.samples, self.sum, self.rest = frame, 0, 0.0, []
