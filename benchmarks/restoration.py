@@ -95,8 +95,8 @@ def at_snr(sr, part, snr, n=40):
 def taken_for_noisy(sr, part):
     "SNR in dB -> the share of strings that `auto` would take the noise from."
     restorer = restoration.restorer_for(sr)
-    noise_in = lambda y: restoration.noise_in(restorer, examine([y[None]], sr))
-    return {f"{snr:.0f}": float(np.mean([noise_in(row["damaged"]) > restoration.CLEAN for row in at_snr(sr, part, snr)])) for snr in (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0)}
+    taken = lambda y: "denoise" in restoration.plan(examine([y[None]], sr), restorer)
+    return {f"{snr:.0f}": float(np.mean([taken(row["damaged"]) for row in at_snr(sr, part, snr)])) for snr in (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0)}
 
 
 def by_noisereduce(y, sr, stationary):
@@ -162,7 +162,7 @@ def ways_to_denoise(sr, model=None):
         try: f(0.1 * np.random.default_rng(0).standard_normal(sr).astype(np.float32))
         except ImportError as e: print(f"{name}: {e}; left out"); continue
         ways[name] = lambda row, f=f: f(row["damaged"])
-        if name == "WebRTC": ways[AGAIN] = lambda row, f=f: f(np.tile(row["damaged"], 3))[-len(row["damaged"]) :]  # it learns the noise as it goes; the others do not gain
+        if name == "WebRTC": ways[AGAIN] = lambda row, f=f: f(np.tile(row["damaged"], 3))[-len(row["damaged"]) :]  # it learns the noise as it goes
     if sr == 16000: ways["restore-8k"] = lambda row: restoration.restore(row["damaged"], sr, "denoise", model="restore-8k")
     ideal = lambda row: baselines.ideal_mask(row["clean"], row["damaged"], samples(0.064), samples(0.016))
     return ways | {"ours": lambda row: restoration.restore(row["damaged"], sr, "denoise", model=model), "ours, auto": lambda row: restoration.restore(row["damaged"], sr, model=model), "ideal ratio mask": ideal}

@@ -190,10 +190,9 @@ def test_noise_that_one_hearing_misses_is_not_there(loud, monkeypatch):
     assert noise_in(loud, found) > min(heard.values())
 
 
-@pytest.mark.parametrize("channels", [1, 12])
-def test_channels_are_heard_one_by_one(loud, channels):
+def test_channels_are_heard_one_by_one(loud):
     y = story(8000, 3)
-    one, many = (examine([v], 8000) for v in (y, np.repeat(y, channels, 0)))
+    one, many = (examine([v], 8000) for v in (y, np.repeat(y, 12, 0)))
     assert noise_in(loud, many) == pytest.approx(noise_in(loud, one), abs=1e-3)
 
 
@@ -210,7 +209,7 @@ def test_a_clean_sound_with_an_offset_is_left_alone():
     assert np.array_equal(restore(y, 8000), y)
 
 
-def test_what_holds_no_speech_is_left_alone(tmp_path):
+def test_what_holds_no_speech_is_left_alone():
     y = 0.1 * degrade.coloured(24000, 8000, np.random.default_rng(0), 0)
     assert noise_in(restoration.restorer_for(8000), examine([y[None]], 8000)) > restoration.SPEECHLESS
     assert np.array_equal(restore(y, 8000), y) and not np.array_equal(restore(y, 8000, "denoise"), y)
