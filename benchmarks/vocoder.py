@@ -41,6 +41,7 @@ TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"feature
 WEIGHTS = {f"weight {w:g}": {"adversarial": w} for w in (0.0, 1.0, 2.0, 5.0)}  # of the opponent; 5 ships
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
 OURS = vocoder.VocoderRecipe()
+RECIPES = {8000: replace(OURS, own=True, lean=0.5, lsd=0.5, adversarial=1.0), 16000: OURS}  # `leaning` says why
 
 
 def spoken_by(names):
@@ -67,7 +68,7 @@ def starts(sr, seed, sounds=None, plan=None, recipe=OURS):
 
 def twins(sr, seed):
     "The copyist, then its twins, each turn by turn."
-    row, start, second = starts(sr, seed)
+    row, start, second = starts(sr, seed, recipe=RECIPES[sr])
     train([row(name, replace(second, **change), (BUDGET // 2, BUDGET), start) for name, change in TWINS.items()])
 
 

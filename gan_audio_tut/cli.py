@@ -164,13 +164,21 @@ def _to_restore(args):
     if target.exists() and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
     return source, target, seconds
 
+# %% ../nbs/18_cli.ipynb #d68a4e9e
+def _unless_stopped(show):
+    "Keras has a bare `except:` around a shape, which an interrupt may fall into; then the next piece says it once more."
+    def tell(*times):
+        if _stop.is_set(): raise KeyboardInterrupt
+        show(*times)
+    return tell
+
 # %% ../nbs/18_cli.ipynb #ed6fcc1b
 def restore(args):
     "gan-audio restore"
     source, target, *seconds = _to_restore(args)
     _tensorflow()
     from gan_audio_tut import restoration
-    settings, bar = (args.task, args.mix, args.model), _hourglass() if sys.stdout.isatty() else lambda *_: None
+    settings, bar = (args.task, args.mix, args.model), _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None)
     say = lambda line: print(("\r" + 40 * " " + "\r") * sys.stdout.isatty() + line.replace("\n", "\\n"))
     if seconds:
         done = ", ".join(restoration.restore_file(source, target, *settings, lambda done: bar(done, *seconds))) or restoration.LEFT
@@ -335,11 +343,26 @@ class _OneLine(logging.Formatter):
     def format(self, record): return super().format(record).replace("\n", "\\n")
 
 # %% ../nbs/18_cli.ipynb #5d1c77ae
+_stop = threading.Event()
+
 def _polite_ends():
-    "A closed window, `kill` and a shutdown end it as Ctrl-C does, so that nothing half done stays behind."
+    "Ctrl-C, a closed window, `kill` and a shutdown end it alike, so that nothing half done stays behind."
+    _stop.clear()
+    def stop(*_):
+        _stop.set()
+        raise KeyboardInterrupt
     if threading.current_thread() is not threading.main_thread(): return
-    for name in ("SIGTERM", "SIGHUP"):
-        if (each := getattr(signal, name, None)) and signal.getsignal(each) == signal.SIG_DFL: signal.signal(each, signal.default_int_handler)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        each = getattr(signal, name, None)
+        if each and signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler): signal.signal(each, stop)
+
+# %% ../nbs/18_cli.ipynb #199564c4
+def _problem(e, args):
+    "A mistake of the user's, or of the machine's, in one line; None for a bug."
+    if isinstance(e, (InputError, FloatingPointError)): return str(e)
+    if not isinstance(e, OSError) or (e.errno is None and "disk" not in str(e)): return None
+    where = e.filename or (getattr(args, "out", args.verb) if _writable_stdout() else "standard output")
+    return f"{where}: {e.strerror or e}; {_remedy(e, args.verb)}"
 
 # %% ../nbs/18_cli.ipynb #3a5ac7f2
 def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C or a polite `kill`, 141 its reader has left
@@ -354,15 +377,12 @@ def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done
         status = VERBS[args.verb](args) or 0
         sys.stdout.flush()
         return status
-    except InputError as e: problem = str(e)
-    except FloatingPointError as e: problem = str(e)
     except KeyboardInterrupt: return 130
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except OSError as e:
-        if e.errno is None and "disk" not in str(e): raise
-        where = e.filename or (getattr(args, "out", args.verb) if _writable_stdout() else "standard output")
-        problem = f"{where}: {e.strerror or e}; {_remedy(e, args.verb)}"
+    except Exception as e:
+        if _stop.is_set(): return 130  # somebody swallowed the interrupt and stumbled over what it left
+        if isinstance(e, BrokenPipeError):  # `| head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 141
+        if (problem := _problem(e, args)) is None: raise
     print("gan-audio: " + problem.replace("\n", "\\n"), file=sys.stderr)
     return 2

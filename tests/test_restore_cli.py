@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from gan_audio_tut import mending
+from gan_audio_tut import files, mending, restoration
 from gan_audio_tut.cli import main
 
 COMMAND = Path(sys.executable).parent / "gan-audio"
@@ -137,6 +137,21 @@ def test_killed_half_way_nothing_half_is_there(number, left, model, tmp_path):
     job.send_signal(number)
     assert job.wait() == (-number if number == signal.SIGKILL else 130)
     assert len(list(tmp_path.iterdir())) == left and not (tmp_path / "b.wav").exists()
+
+
+@pytest.mark.parametrize("then", ["goes on", "stumbles"])
+def test_an_interrupt_that_is_swallowed_stops_it_all_the_same(then, model, tmp_path, monkeypatch, capsys):
+    def f(y):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except:  # as Keras does in `ops.shape`  # noqa: E722
+            if then == "stumbles": raise TypeError("None has no shape")
+        return y
+    a = put(tmp_path / "a.wav", words(60))
+    monkeypatch.setattr(restoration, "repair", lambda found, *_: files.Local(f, found.sr, 0))
+    assert call("restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model) == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"] and not capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits on files")

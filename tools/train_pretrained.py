@@ -127,11 +127,11 @@ def drum_ear(mel, seed=1):
 
 
 COPYIST, LATER = 4500, 4000  # steps without an opponent, and with
-VOCODERS = {"vocoder-8k": judging.CONFIGS[8000], "vocoder-16k": judging.CONFIGS[16000]}
+VOCODERS = {"vocoder-8k": 8000, "vocoder-16k": 16000}
 
 
 def trained_vocoder(name, minutes, seed=0):
-    config, recipe = VOCODERS[name], vocoder.VocoderRecipe()
+    config, recipe = judging.CONFIGS[VOCODERS[name]], judging.RECIPES[VOCODERS[name]]
     sounds = judging.lessons(datasets.fsdd("train+valid"), config, recipe)
     facts = {"data": "FSDD and espeak-ng voices", "seed": seed, "mel": vars(config)}
     alone, then = replace(recipe, adversarial=0), replace(recipe, rate=recipe.rate / 2, fall=LATER)
