@@ -3,6 +3,7 @@
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on valid   # choices were made on these
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py judge 8000 --on test    # and these were asked once
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py twins 8000              # what an opponent adds; needs runs/real, runs/voices
+    GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py between 8000            # the two legs' ends under runs/restore-8k, and the middle
     GAN_AUDIO_TUT_DATA_DIR=... python benchmarks/restoration.py voicebank 16000 --on test  # for those who have VoiceBank-DEMAND
 
 At 8 kHz the speakers are FSDD's `nicolas` (valid) and `yweweler` (test), in strings of digits, at 16 kHz real speech (the
@@ -272,11 +273,26 @@ def twins(sr, seed=0):
     write(f"restoration-{sr}-twins", {"seed": seed, "cpu_s": BUDGET, "scores": results})
 
 
+def between(sr):
+    "What a second leg among the nearly clean buys and costs, and the networks between its beginning and its end, on the validation speakers."
+    name, results = f"restore-{sr // 1000}k", {}
+    first, last = (weights.load_model(Path("runs") / name / f"leg-{k}" / "generator.keras") for k in (0, 1))
+    hop, pieces = weights.card_of(name)["hop_length"], [examine([y[None]], sr) for y in cut_anywhere(sr, "valid", 160, seed=17)]
+    for share in (0.0, 0.5, 0.75, 1.0):
+        restorer = restoration.Restorer(mending.between(first, last, share), sr, hop)
+        ours = lambda row: restorer(row["damaged"][None], audio.rms(row["damaged"]), noisy=1.0)[0]
+        found = {k: {f: mean(v) for f, v in figures(rows, ours).items()} for k, rows in {"0, 5, 10 dB": rows_of(noisy, sr, "valid"), "40 dB": rows_of(partial(at_snr, snr=40.0, n=24), sr, "valid")}.items()}
+        clean = np.array([restoration.noise_in(restorer, piece) for piece in pieces])
+        results[f"{share:g}"] = found | {"clean pieces": {"taken for noisy": float(np.mean(clean > restoration.CLEAN)), "95 in 100 below, dB": round(float(np.quantile(clean, 0.95)), 1), "pieces": len(pieces)}}
+        print(share, results[f"{share:g}"], flush=True)
+    write(f"restoration-{sr}-between", {"scores": results})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "twins", "voicebank"])
+    parser.add_argument("what", choices=["judge", "twins", "between", "voicebank"])
     parser.add_argument("sr", type=int, choices=(8000, 16000))
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     args = parser.parse_args()
-    try: {"judge": judge, "voicebank": voicebank, "twins": lambda sr, _: twins(sr)}[args.what](args.sr, args.on)
+    try: {"judge": judge, "voicebank": voicebank, "twins": lambda sr, _: twins(sr), "between": lambda sr, _: between(sr)}[args.what](args.sr, args.on)
     except audio.InputError as e: sys.exit(str(e))

@@ -321,6 +321,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'gan_audio_tut.mending._swelling': ('mending.html#_swelling', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending._where': ('mending.html#_where', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending.bank': ('mending.html#bank', 'gan_audio_tut/mending.py'),
+                                       'gan_audio_tut.mending.between': ('mending.html#between', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending.compressed': ('mending.html#compressed', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending.noises_of': ('mending.html#noises_of', 'gan_audio_tut/mending.py'),
                                        'gan_audio_tut.mending.pairs': ('mending.html#pairs', 'gan_audio_tut/mending.py'),

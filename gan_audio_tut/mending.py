@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['compressed', 'Heard', 'Mended', 'patch_block', 'restorer', 'scale_free', 'spectra_apart', 'third_octaves', 'unlike',
-           'bank', 'noises_of', 'RestorerRecipe', 'pairs', 'restoration_gan']
+           'bank', 'noises_of', 'RestorerRecipe', 'pairs', 'restoration_gan', 'between']
 
 # %% ../nbs/11d_mending.ipynb #deb3d59d
 from dataclasses import dataclass
@@ -315,3 +315,14 @@ def restoration_gan(
     job = Job(g, d, pairs(speech, noises, kept, recipe), losses.non_saturating, terms, weights, view=view, condition=lambda given: (view(given[1]),))
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02) if recipe.fall else recipe.rate
     return State(job, keras.optimizers.Adam(rate, 0.9, 0.99, global_clipnorm=2.0), keras.optimizers.Adam(recipe.d_rate, 0.8, 0.99), recipe.ema, seed)
+
+# %% ../nbs/11d_mending.ipynb #c5ff49a2
+def between(
+    first: keras.Model,
+    last: keras.Model,     # the same network; it went on from the first
+    share: float = 0.5,    # 0: the first, 1: the last
+) -> keras.Model:
+    "A network whose weights lie between those of two others."
+    net = keras.models.clone_model(first)
+    net.set_weights([a + share * (b - a) for a, b in zip(first.get_weights(), last.get_weights(), strict=True)])
+    return net

@@ -252,13 +252,13 @@ def panel(listeners):
 @dataclass(frozen=True)
 class VocoderRecipe:
     "A way to train a vocoder; saved with the run."
-    adversarial: float = 5.0    # weight of the opponent; 0: none
+    adversarial: float = 1.0    # weight of the opponent; 0: none
     windows: tuple = (1, 4, 8)  # listeners: windows of n_fft divided by these
     periods: tuple = ()         # and these periods, in samples
     features: float = 0.0       # weight of feature matching
     mel: float = 2.5            # weight of the distance of log bands
     stft: float = 1.0           # of the STFT terms
-    lsd: float = 0.0            # of the log-spectral distance
+    lsd: float = 0.5            # of the log-spectral distance
     loss: str = "non_saturating"  # a name in `losses`
     r1: float = 0.05            # weight of the penalty on the listeners' slope at real sounds
     rate: float = 1e-3          # Adam's learning rate of the generator
@@ -270,8 +270,8 @@ class VocoderRecipe:
     dim: int = 128              # the network: see `vocoder_net`
     blocks: int = 6
     trips: int = 4
-    lean: float = 0.3
-    own: bool = False
+    lean: float = 0.5
+    own: bool = True
     width: int = 64             # of a window's listener
 
     def __post_init__(self):

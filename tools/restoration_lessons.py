@@ -4,6 +4,7 @@ Real voices come from `tools/fetch_speech.py runs/real`, synthetic ones from `to
 --minutes 100`, words from three of FSDD's speakers, noises from ESC-10's folds 1 and 2. FSDD's `nicolas` and ESC-10's
 fold 3 are for choices, `yweweler` and folds 4 and 5 for the test; `speech16k` for both, at either rate.
 """
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ REAL, SYNTHETIC = Path("runs/real"), Path("runs/voices")
 LEARNED = ("george", "jackson", "lucas")
 SHARES = {"words": 0.23, "synthetic": 0.2, "prompts": 0.4, "letters": 0.17}  # of the sentences: FSDD, espeak-ng, telephony and reading, KLettres
 SECONDS = 2.048
-RESTORERS = {  # what ships: the network, and how it learns, in as many steps as its rate takes to fall
-    "restore-8k": ({"sr": 8000, "n_fft": 512, "hop_length": 128}, mending.RestorerRecipe(fall=9000)),
-    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800))}
+LATER = mending.RestorerRecipe(rate=3e-4, snr=(-5, 45), fall=1500)  # at last, what is nearly clean as well
+RESTORERS = {  # what ships: the network, and how it learns, leg by leg, each in as many steps as its rate takes to fall
+    "restore-8k": ({"sr": 8000, "n_fft": 512, "hop_length": 128}, (mending.RestorerRecipe(fall=9000), LATER)),
+    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800), replace(LATER, fall=600)))}
 
 
 def recordings(folder, sr, shortest=0.15):
@@ -65,7 +67,8 @@ def speech(sr, n=6400, seed=0):
     print({k: f"{len(v)} voices, {sum(len(y) for said in v.values() for y in said) / sr / 60:.0f} min" for k, v in voices.items()}, flush=True)
     for kind, said in voices.items():
         for k in range(round(SHARES[kind] * n) if said else 0):
-            y = varied(sentence(list(said.values())[k % len(said)], round(1.25 * samples), sr, rng), samples, sr, rng)
+            late = rng.integers(sr) if rng.random() < 0.5 else 0  # every other one begins somewhere in a word, as a cut file does
+            y = varied(sentence(list(said.values())[k % len(said)], round(1.25 * samples) + late, sr, rng)[late:], samples, sr, rng)
             if audio.rms(y) > 1e-4: out.append(0.1 * y / audio.rms(y))
     return rng.permutation(np.stack(out)).astype(np.float32)
 

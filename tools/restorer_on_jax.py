@@ -1,8 +1,9 @@
-"""A restorer learned on Keras' JAX backend, for a machine with an accelerator and without TensorFlow.
+"""The first leg of a restorer learned on Keras' JAX backend, for a machine with an accelerator and without TensorFlow.
 
     pip install 'jax[cuda13]' keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
     PYTHONPATH=. python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 15
     python tools/train_pretrained.py restore-16k --weights weights.npz      # here: judged, and put among what ships
+    python tools/train_pretrained.py restore-16k --further                  # and the last leg, on a CPU
 
 The same network, distances, lessons, Adam and average as chapter 11d's job without an opponent has, and the generator's
 turn of chapter 05's `train_step`; only the draws are another machine's. `lessons.npz` is what the first leg of
@@ -110,7 +111,7 @@ def step(loss, adam, recipe, state, given, clean, rate):
 
 def learn(name, lessons, seconds, seed=0):
     "The averaged weights, and what is to be said of them; the rate falls with the time that is used, or with the steps."
-    size, recipe = restoration_lessons.RESTORERS[name]
+    size, (recipe, *_) = restoration_lessons.RESTORERS[name]
     with np.load(lessons) as found: *kept, clipped = (v for v in found.values())
     kept, key = [jnp.asarray(v) for v in kept], jax.random.PRNGKey(seed)
     keras.utils.set_random_seed(seed)

@@ -6,8 +6,8 @@ pictures-8k     the picture GAN that draws digits for the vocoder; learned from 
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
-restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second
-                was computed elsewhere, by tools/restorer_on_jax.py
+restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second's
+                first leg was computed elsewhere, by tools/restorer_on_jax.py
 
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
@@ -159,32 +159,44 @@ def unheard(net, config):
     return scores
 
 
-def trained_restorer(name, minutes, seed=0):
-    (size, recipe), sr = restoration_lessons.RESTORERS[name], restoration_lessons.RESTORERS[name][0]["sr"]
-    said, noises, kept = restoration_lessons.lessons(sr, f"runs/{name}", seed)
-    state = mending.restoration_gan(said, noises, kept, sr, recipe, seed, n_fft=size["n_fft"], hop_length=size["hop_length"])
-    net, done = leg(f"runs/{name}/run", state, {"seed": seed, **size, "settings": vars(recipe)}, minutes, recipe.fall)
-    if minutes and done["steps"] < recipe.fall: return print(f"{name}: {done['steps']} of {recipe.fall} steps; run it again to go on, or with --minutes 0 to ship what there is")
-    ship_restorer(name, net, done | {"seed": seed}, len(said), len(noises))
+SHARE = 0.75  # of the way from the first leg's end to the second's: benchmarks/restoration.py between
+
+
+def trained_restorer(name, minutes, seed=0, further=False):
+    "Leg by leg, each from where the last one ended; what ships lies between. `further`: only the second, from the weights that ship."
+    size, recipes = restoration_lessons.RESTORERS[name]
+    said, noises, kept = restoration_lessons.lessons(size["sr"], f"runs/{name}", seed)
+    nets, done = [None], []
+    if further:
+        nets, card = [weights.load_model(name)], weights.card_of(name)
+        if "before" in card: raise audio.InputError(f"{name}: has had its second leg; leave --further out")
+        done.append({k: card[k] for k in ("seed", "settings", "steps", "cpu_s", "device_s", "computed", "trained_on") if k in card})
+    for k, recipe in list(enumerate(recipes))[len(recipes) - 1 if further else 0 :]:
+        state = mending.restoration_gan(said, noises, kept, size["sr"], recipe, seed + k, nets[-1], n_fft=size["n_fft"], hop_length=size["hop_length"])
+        net, facts = leg(f"runs/{name}/leg-{k}", state, {"seed": seed + k, **size, "settings": vars(recipe)}, minutes, recipe.fall)
+        done.append({"seed": seed + k, "settings": vars(recipe)} | facts)
+        if facts["steps"] < recipe.fall: return print(f"{name}: {facts['steps']} of {recipe.fall} steps of leg {k}; run it again to go on")
+        nets.append(net)
+    ship_restorer(name, mending.between(*nets[-2:], SHARE), done, len(said), len(noises))
 
 
 def computed_restorer(name, path):
     "Ship what tools/restorer_on_jax.py has found."
-    size, _ = restoration_lessons.RESTORERS[name]
+    size, recipes = restoration_lessons.RESTORERS[name]
     net, (said, noises, _) = mending.restorer(n_fft=size["n_fft"], hop_length=size["hop_length"]), restoration_lessons.lessons(size["sr"], f"runs/{name}")
     with np.load(path) as found: facts = json.loads(str(found["facts"])); net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
-    ship_restorer(name, net, facts, len(said), len(noises))
+    ship_restorer(name, net, [{"settings": vars(recipes[0])} | facts], len(said), len(noises))
 
 
-def ship_restorer(name, net, facts, said, noises):
-    "Judge a restorer and put it among the shipped ones; `facts` are its seed, steps, what they cost, and curve."
-    size, recipe = restoration_lessons.RESTORERS[name]
+def ship_restorer(name, net, legs, said, noises):
+    "Judge a restorer and put it among the shipped ones; `legs` are the settings, seed, steps, what they cost, and curve of each."
+    size, facts = restoration_lessons.RESTORERS[name][0], legs[-1] | ({"before": [{k: v for k, v in row.items() if k != "curve"} for row in legs[:-1]]} if legs[1:] else {})
     words = {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "} if size["sr"] == 8000 else {"data": "", "data_licence": ""}
-    weights.ship(name, net, {**size, "settings": vars(recipe)} | facts | {
+    weights.ship(name, net, size | facts | {
         "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz", "licence": "CC BY-SA 4.0",
         "data": words["data"] + "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices, ESC-10 (folds 1 and 2)",
         "data_licence": words["data_licence"] + "CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later",
-        "trained_on": f"{said} sentences of two seconds, {noises} noises", "scores": denoised(net, size["sr"]),
+        "trained_on": f"{said} sentences of two seconds, {noises} noises" + (f"; {SHARE:.0%} of the way from the first leg's weights to the second's" if legs[1:] else ""), "scores": denoised(net, size["sr"]),
         "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
         "limits": "one voice at a time; music counts as noise"})
 
@@ -213,9 +225,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--weights", type=Path, help="judge and ship these of a restorer, by tools/restorer_on_jax.py")
+    parser.add_argument("--further", action="store_true", help="of a restorer only the last leg, from the weights that ship")
     parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
     args = parser.parse_args()
     if args.minutes < 0: parser.error("--minutes: give 0 or more")
-    if args.weights and args.name not in restoration_lessons.RESTORERS: parser.error("--weights: are of restorers only")
-    try: computed_restorer(args.name, args.weights) if args.weights else NAMES[args.name](args.name, args.minutes)
+    if (args.weights or args.further) and args.name not in restoration_lessons.RESTORERS: parser.error("--weights, --further: are for restorers only")
+    try: computed_restorer(args.name, args.weights) if args.weights else NAMES[args.name](args.name, args.minutes, **{"further": True} if args.further else {})
     except audio.InputError as e: sys.exit(str(e))
