@@ -342,9 +342,10 @@ class _OneLine(logging.Formatter):
     "A file's name may hold a line break; a message may not."
     def format(self, record): return super().format(record).replace("\n", "\\n")
 
-# %% ../nbs/18_cli.ipynb #5d1c77ae
-_stop = threading.Event()
+# %% ../nbs/18_cli.ipynb #1604ef63
+_stop = threading.Event()  # set once somebody has asked for the end
 
+# %% ../nbs/18_cli.ipynb #5d1c77ae
 def _polite_ends():
     "Ctrl-C, a closed window, `kill` and a shutdown end it alike, so that nothing half done stays behind."
     _stop.clear()
