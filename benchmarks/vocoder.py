@@ -34,7 +34,7 @@ import restoration_lessons  # noqa: E402
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
-TRIPS = 8  # round trips of the judged; they learned with four, for a shorter step
+TRIPS = {8000: 8, 16000: 6}  # round trips of the judged; they learned with four, for a shorter step
 TWINS = {"alone": {"adversarial": 0}, "ours": {}, "hinge": {"loss": "hinge", "r1": 0.0, "adversarial": 0.07}}
 SHORT = 240  # CPU seconds of a trial after the copyist; one more trial has no copyist, and as many seconds in all
 TRIALS = {"alone": {"adversarial": 0}, "ours": {}, "feature matching": {"features": 5.0}, "periods of 3 and 5": {"periods": (3, 5)}}
@@ -168,7 +168,7 @@ def by_librosa(mel, config, steps):
 def ready(net, lean=None):
     "A network, or the path to one, to be judged: with as many round trips as all, leaning as it learned to or as told."
     if isinstance(net, Path): net = weights.load_model(net)
-    net.layers[-1].trips = TRIPS
+    net.layers[-1].trips = TRIPS[net.layers[-1].config.sr]
     if lean is not None: net.layers[-1].lean = lean
     return tf.function(net, reduce_retracing=True)
 
@@ -247,7 +247,7 @@ def judge(sr, seed, part, peers, lean):
     for name, way in found.items():
         results[name] = judged(way, sr, part)
         print(name, results[name], flush=True)
-    facts = {"seed": seed, "trips": TRIPS, "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
+    facts = {"seed": seed, "trips": TRIPS[sr], "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
     if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
     write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else ""), facts)
 

@@ -139,7 +139,7 @@ def trained_vocoder(name, minutes, seed=0):
     if first["steps"] < COPYIST: return print(f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on")
     net, facts_then = leg(f"runs/{name}/run", vocoder.vocoder_gan(sounds, config, then, seed, start), facts | {"settings": vars(then)}, minutes, LATER)
     if facts_then["steps"] < LATER: return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
-    net.layers[-1].trips = judging.TRIPS
+    net.layers[-1].trips = judging.TRIPS[config.sr]
     facts |= facts_then | {"settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}}
     weights.ship(name, net, FSDD | facts | {
         "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass",
