@@ -3,7 +3,6 @@
     pip install 'jax[cuda13]' keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
     PYTHONPATH=. python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 15
     python tools/train_pretrained.py restore-16k --weights weights.npz      # here: judged, and put among what ships
-    python tools/train_pretrained.py restore-16k --further                  # and the last leg, on a CPU
 
 The same network, distances, lessons, Adam and average as chapter 11d's job without an opponent has, and the generator's
 turn of chapter 05's `train_step`; only the draws are another machine's. `lessons.npz` is what the first leg of

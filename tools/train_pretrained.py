@@ -6,8 +6,8 @@ pictures-8k     the picture GAN that draws digits for the vocoder; learned from 
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
-restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second's
-                first leg was computed elsewhere, by tools/restorer_on_jax.py
+restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second
+                was computed elsewhere, by tools/restorer_on_jax.py
 
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
@@ -169,7 +169,7 @@ def trained_restorer(name, minutes, seed=0, further=False):
     nets, done = [None], []
     if further:
         nets, card = [weights.load_model(name)], weights.card_of(name)
-        if "before" in card: raise audio.InputError(f"{name}: has had its second leg; leave --further out")
+        if "before" in card or len(recipes) == 1: raise audio.InputError(f"{name}: has had its last leg; leave --further out")
         done.append({k: card[k] for k in ("seed", "settings", "steps", "cpu_s", "device_s", "computed", "trained_on") if k in card})
     for k, recipe in list(enumerate(recipes))[len(recipes) - 1 if further else 0 :]:
         state = mending.restoration_gan(said, noises, kept, size["sr"], recipe, seed + k, nets[-1], n_fft=size["n_fft"], hop_length=size["hop_length"])
@@ -177,7 +177,7 @@ def trained_restorer(name, minutes, seed=0, further=False):
         done.append({"seed": seed + k, "settings": vars(recipe)} | facts)
         if facts["steps"] < recipe.fall: return print(f"{name}: {facts['steps']} of {recipe.fall} steps of leg {k}; run it again to go on")
         nets.append(net)
-    ship_restorer(name, mending.between(*nets[-2:], SHARE), done, len(said), len(noises))
+    ship_restorer(name, mending.between(*nets[-2:], SHARE) if len(done) > 1 else net, done, len(said), len(noises))
 
 
 def computed_restorer(name, path):
