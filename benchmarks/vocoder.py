@@ -26,7 +26,7 @@ import tensorflow as tf
 from common import write
 from contest import Contender, rounded, train
 
-from gan_audio_tut import audio, backbone, datasets, fidelity, metrics, vocoder, weights
+from gan_audio_tut import audio, backbone, datasets, fidelity, mending, metrics, vocoder, weights
 from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
@@ -102,8 +102,7 @@ def opponents(sr, seed):
     rows = [row(name, replace(second, **change), (BUDGET,), start, plan) for name, change in WEIGHTS.items()]
     results = tried(sr, rows)
     alone, ours = (weights.load_model(c.at(BUDGET)) for c in (rows[0], rows[-1]))
-    alone.set_weights([(a + b) / 2 for a, b in zip(alone.get_weights(), ours.get_weights())])
-    results["mean of the first and the last"] = judged(ready(alone), sr, "valid")
+    results["mean of the first and the last"] = judged(ready(mending.between(alone, ours)), sr, "valid")
     write(plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results, "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test")})
 
 
