@@ -118,13 +118,14 @@ def resample(
     y: np.ndarray,   # (..., samples)
     orig_sr: int,    # its rate
     target_sr: int,  # the wanted rate
+    quality: str = "HQ",  # soxr's; "VHQ": the same to the last bits wherever the sound was cut, at a third more time
 ) -> np.ndarray:     # (..., ceil(samples * target_sr / orig_sr)), float32
-    "Change the sample rate; what lies above the lower Nyquist frequency is filtered away, and the 8 % below it fade (soxr, 'HQ')."
+    "Change the sample rate; what lies above the lower Nyquist frequency is filtered away, and the 8 % below it fade (soxr)."
     for sr in (orig_sr, target_sr): _check_rate(sr)
     y = np.asarray(y, np.float32)
     if orig_sr == target_sr: return y
     flat = y.reshape(math.prod(y.shape[:-1]), y.shape[-1]).T  # soxr wants (samples, channels)
-    out = soxr.resample(flat, orig_sr, target_sr, quality="HQ").T
+    out = soxr.resample(flat, orig_sr, target_sr, quality=quality).T
     length = int(-(-y.shape[-1] * target_sr // orig_sr))
     return fix_length(out, length).reshape(*y.shape[:-1], length)
 

@@ -91,10 +91,10 @@ def at_rate(
     step = math.lcm(local.align, HOP) if follows else local.align
     align = sr // per * (step // math.gcd(step, local.sr // per))                 # whole steps at both rates
     reach = local.context + 5 * HOP if follows else local.context                 # the top's gain looks at five hops
-    context = math.ceil((reach / local.sr + 256 / min(sr, local.sr)) * sr)        # and each resampling at some 80 samples of the lower rate
+    context = math.ceil((reach / local.sr + 256 / min(sr, local.sr)) * sr)        # and each resampling at some 120 samples of the lower rate
     def f(y):
-        low = resample(y, sr, local.sr)
-        new, up = local.f(low.copy()), lambda v: fix_length(resample(v, local.sr, sr), y.shape[-1])
+        low = resample(y, sr, local.sr, "VHQ")  # "HQ" rounds otherwise in every piece, and a network may make a hundred times as much of it
+        new, up = local.f(low.copy()), lambda v: fix_length(resample(v, local.sr, sr, "VHQ"), y.shape[-1])
         if not follows or low.shape[-1] <= 2 * HOP: return y + up(new - low)
         return up(new) + _drawn_out(held_back(low, new), y.shape[-1], local.sr / sr) * (y - up(low))
     return Local(f, sr, context, align)

@@ -77,9 +77,9 @@ def _filler(restorer, sr, level, correct=True):
         if not lost.any(): return y
         guess = np.stack([ar_fill(v, m, order, block, context) for v, m in zip(y, lost)])
         if not correct: return guess
-        low = resample(guess, sr, restorer.sr)
+        low = resample(guess, sr, restorer.sr, "VHQ")
         change = restorer(low, level, _nearby(lost, sr, restorer.sr, low.shape[1])) - low
-        return np.where(lost, at_least(y, guess + fix_length(resample(change, restorer.sr, sr), y.shape[1])), y).astype(np.float32)
+        return np.where(lost, at_least(y, guess + fix_length(resample(change, restorer.sr, sr, "VHQ"), y.shape[1])), y).astype(np.float32)
     return fill, context + _looks(restorer, sr), math.lcm(block, hop)
 
 # %% ../nbs/12_restoration.ipynb #ed6671e1

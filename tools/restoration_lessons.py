@@ -4,6 +4,7 @@ Real voices come from `tools/fetch_speech.py runs/real`, synthetic ones from `to
 --minutes 100`, words from three of FSDD's speakers, noises from ESC-10's folds 1 and 2. FSDD's `nicolas` and ESC-10's
 fold 3 are for choices, `yweweler` and folds 4 and 5 for the test; `speech16k` for both, at either rate.
 """
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ SECONDS = 2.048
 LATER = mending.RestorerRecipe(rate=3e-4, snr=(-5, 45), fall=1500)  # at last, what is nearly clean as well
 RESTORERS = {  # what ships: the network, and how it learns, leg by leg, each in as many steps as its rate takes to fall
     "restore-8k": ({"sr": 8000, "n_fft": 512, "hop_length": 128}, (mending.RestorerRecipe(fall=9000), LATER)),
-    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800),))}
+    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800), replace(LATER, fall=600)))}
 
 
 def recordings(folder, sr, shortest=0.15):

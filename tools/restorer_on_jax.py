@@ -3,6 +3,7 @@
     pip install 'jax[cuda13]' keras soundfile soxr scipy h5py lazy_loader     # there; TensorFlow, librosa and matplotlib are not needed
     PYTHONPATH=. python tools/restorer_on_jax.py restore-16k runs/restore-16k/lessons.npz weights.npz --minutes 15
     python tools/train_pretrained.py restore-16k --weights weights.npz      # here: judged, and put among what ships
+    python tools/train_pretrained.py restore-16k --further                  # and the last leg, on a CPU
 
 The same network, distances, lessons, Adam and average as chapter 11d's job without an opponent has, and the generator's
 turn of chapter 05's `train_step`; only the draws are another machine's. `lessons.npz` is what the first leg of
@@ -51,14 +52,14 @@ import restoration_lessons  # noqa: E402
 
 from gan_audio_tut import mending  # noqa: E402
 
-EACH = 100  # steps compiled into one
+EACH = int(os.environ.get("EACH", 100))  # steps compiled into one
 
 
-def network(samples, **size):
-    "`mending.restorer` for one length: JAX cannot reflect an axis whose length it does not know."
+def fixed(length, make):
+    "A network for one length: JAX cannot reflect an axis whose length it does not know."
     free = keras.Input
-    keras.Input = lambda shape, **k: free(tuple(samples if n is None else n for n in shape), **k)
-    try: return mending.restorer(**size)
+    keras.Input = lambda shape, **k: free(tuple(length if n is None else n for n in shape), **k)
+    try: return make()
     finally: keras.Input = free
 
 
@@ -114,7 +115,7 @@ def learn(name, lessons, seconds, seed=0):
     with np.load(lessons) as found: *kept, clipped = (v for v in found.values())
     kept, key = [jnp.asarray(v) for v in kept], jax.random.PRNGKey(seed)
     keras.utils.set_random_seed(seed)
-    net = network(kept[0].shape[1], n_fft=size["n_fft"], hop_length=size["hop_length"])
+    net = fixed(kept[0].shape[1], partial(mending.restorer, n_fft=size["n_fft"], hop_length=size["hop_length"]))
     adam = keras.optimizers.Adam(recipe.rate, 0.9, 0.99, global_clipnorm=2.0)
     adam.build(net.trainable_variables)
     turn = partial(step, partial(terms, recipe, size["sr"], net), adam, recipe)

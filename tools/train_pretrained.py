@@ -6,8 +6,8 @@ pictures-8k     the picture GAN that draws digits for the vocoder; learned from 
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
-restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second
-                was computed elsewhere, by tools/restorer_on_jax.py
+restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second's
+                first leg was computed elsewhere, by tools/restorer_on_jax.py
 
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
