@@ -181,6 +181,7 @@ def ways(sr, seed, lean=None):
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept: found[name] = ready(kept[-1], lean)
         else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
+    if lean is None: found[f"vocoder-{sr // 1000}k, as it ships"] = tf.function(weights.load_model(f"vocoder-{sr // 1000}k"), reduce_retracing=True)
     return found
 
 

@@ -276,6 +276,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'gan_audio_tut.mel._guess': ('mel.html#_guess', 'gan_audio_tut/mel.py'),
                                    'gan_audio_tut.mel._overlap_add': ('mel.html#_overlap_add', 'gan_audio_tut/mel.py'),
                                    'gan_audio_tut.mel._rounds': ('mel.html#_rounds', 'gan_audio_tut/mel.py'),
+                                   'gan_audio_tut.mel._squares': ('mel.html#_squares', 'gan_audio_tut/mel.py'),
                                    'gan_audio_tut.mel.bands_of': ('mel.html#bands_of', 'gan_audio_tut/mel.py'),
                                    'gan_audio_tut.mel.compiled': ('mel.html#compiled', 'gan_audio_tut/mel.py'),
                                    'gan_audio_tut.mel.frames': ('mel.html#frames', 'gan_audio_tut/mel.py'),

@@ -84,6 +84,14 @@ def _overlap_add(frames, hop_length):
     total = sum(ops.pad(pieces[:, :, k], [(0, 0), (k, parts - 1 - k), (0, 0)]) for k in range(parts))
     return ops.reshape(total, (-1, (count + parts - 1) * hop_length))
 
+def _squares(window, hop_length, count):
+    "The squared windows of `count` frames, overlapped and added: in every block of one hop, those parts whose frame is there."
+    parts = -(-len(window) // hop_length)
+    each = np.pad(window**2, (0, parts * hop_length - len(window))).reshape(parts, hop_length)
+    frame = ops.arange(count + parts - 1)[:, None] - np.arange(parts)
+    there = ops.cast(ops.logical_and(frame >= 0, frame < count), "float32")
+    return ops.reshape(ops.matmul(there, each), (1, -1))
+
 # %% ../nbs/03_mel.ipynb #d51077db
 def istft(
     real, imag,        # (B, frames, 1 + n_fft // 2)
@@ -95,8 +103,7 @@ def istft(
     n_fft = 2 * (real.shape[-1] - 1)
     window = hann(win_length or n_fft, n_fft)
     y = _overlap_add(ops.irfft((real, imag), fft_length=n_fft) * window, hop_length)
-    squares = ops.broadcast_to(window**2, (1, ops.shape(real)[1], n_fft))
-    y = y / ops.maximum(_overlap_add(squares, hop_length), 1e-8)
+    y = y / ops.maximum(_squares(window, hop_length, ops.shape(real)[1]), 1e-8)
     return y[:, n_fft // 2 : n_fft // 2 + length]
 
 # %% ../nbs/03_mel.ipynb #66bb79eb

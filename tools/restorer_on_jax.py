@@ -52,7 +52,7 @@ import restoration_lessons  # noqa: E402
 
 from gan_audio_tut import mending  # noqa: E402
 
-EACH = int(os.environ.get("EACH", 100))  # steps compiled into one
+EACH = 100  # steps compiled into one
 
 
 def fixed(length, make):

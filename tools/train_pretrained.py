@@ -4,8 +4,9 @@ recogniser-8k   names digits and voices; learned from FSDD's training recordings
 voice-8k        the spectral head that says digits; learned from FSDD's official training recordings
 pictures-8k     the picture GAN that draws digits for the vocoder; learned from the same
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
-vocoder-8k, vocoder-16k  from mel bands to sound; learned from FSDD's official training recordings, from the voices that
-                `tools/make_voices.py runs/voices --minutes 100` makes, and from hisses
+vocoder-8k, vocoder-16k  from mel bands to sound; learned from words of three speakers of FSDD, from the voices that
+                `tools/make_voices.py runs/voices --minutes 100` makes, from what the restorers learn from, and from
+                hisses; computed elsewhere, by tools/vocoder_on_jax.py
 restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second's
                 first leg was computed elsewhere, by tools/restorer_on_jax.py
 
@@ -30,6 +31,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import restoration_lessons  # noqa: E402
 import vocoder as judging  # noqa: E402  what ships is judged as the benchmark judges
 
+VOICES_LEARNED = "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices"
+LICENCES = "CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later"
 FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence": "CC BY-SA 4.0", "licence": "CC BY-SA 4.0"}
 
 
@@ -126,27 +129,52 @@ def drum_ear(mel, seed=1):
     return ear
 
 
-COPYIST, LATER = 4500, 4000  # steps without an opponent, and with
+COPYIST, LATER = 28400, 25000  # steps without an opponent, and with: what the shipped one of 8 kHz had
 VOCODERS = {"vocoder-8k": 8000, "vocoder-16k": 16000}
+LEANS = {8000: 0.5, 16000: 0.4}  # what ships: at 16 kHz 0.5 made a hiss bland
+CARRIED = {8000: 4350, 16000: 2400}  # stretches that found room on the way to another machine, in 12 bits
+COPIES = vocoder.VocoderRecipe(trips=8, batch_size=32)
+
+
+def vocoder_lessons(sr, path=None):
+    "What a vocoder that ships learns from: (n, samples); kept in a file for tools/vocoder_on_jax.py."
+    sounds = judging.with_real_voices(sr)[: CARRIED[sr]]
+    if path:
+        book = np.asarray(keras.random.normal((2, 512, judging.CONFIGS[sr].n_fft // 2 + 1), seed=7))  # as `vocoder.breath` draws it here
+        whole = np.round(sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 1843).astype(np.int16)
+        with audio.replacing(path) as part, open(part, "wb") as f: np.savez(f, sounds=whole, book=book, settings=json.dumps({"mel": vars(judging.CONFIGS[sr]), "recipe": vars(COPIES)}))
+    return sounds
 
 
 def trained_vocoder(name, minutes, seed=0):
-    config, recipe = judging.CONFIGS[VOCODERS[name]], judging.RECIPES[VOCODERS[name]]
-    sounds = judging.lessons(datasets.fsdd("train+valid"), config, recipe)
-    facts = {"data": "FSDD and espeak-ng voices", "seed": seed, "mel": vars(config)}
-    alone, then = replace(recipe, adversarial=0), replace(recipe, rate=recipe.rate / 2, fall=LATER)
+    config = judging.CONFIGS[VOCODERS[name]]
+    sounds, facts = vocoder_lessons(config.sr), {"seed": seed, "mel": vars(config)}
+    alone, then = replace(COPIES, adversarial=0), replace(COPIES, rate=COPIES.rate / 2, fall=LATER)
     start, first = leg(f"runs/{name}/copyist", vocoder.vocoder_gan(sounds, config, alone, seed), facts | {"settings": vars(alone)}, minutes, COPYIST)
     if first["steps"] < COPYIST: return print(f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on")
     net, facts_then = leg(f"runs/{name}/run", vocoder.vocoder_gan(sounds, config, then, seed, start), facts | {"settings": vars(then)}, minutes, LATER)
     if facts_then["steps"] < LATER: return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
-    net.layers[-1].trips = judging.TRIPS[config.sr]
-    facts |= facts_then | {"settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}}
-    weights.ship(name, net, FSDD | facts | {
-        "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass",
-        "trained_on": f"FSDD's official training recordings (five speakers), 100 minutes of synthetic voices (espeak-ng), hisses: {len(sounds)} stretches",
+    ship_vocoder(name, net, facts_then | {"seed": seed, "settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}})
+
+
+def computed_vocoder(name, path):
+    "Ship what tools/vocoder_on_jax.py has found."
+    net = vocoder.vocoder_net(judging.CONFIGS[VOCODERS[name]], COPIES.dim, COPIES.blocks, trips=COPIES.trips, own=COPIES.own)
+    with np.load(path) as found: facts = json.loads(str(found["facts"])); net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
+    ship_vocoder(name, net, facts)
+
+
+def ship_vocoder(name, net, facts):
+    "Judge a vocoder and put it among the shipped ones."
+    config = judging.CONFIGS[VOCODERS[name]]
+    net.layers[-1].lean = LEANS[config.sr]
+    weights.ship(name, net, facts | {
+        "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass", "mel": vars(config), "trips": net.layers[-1].trips, "lean": net.layers[-1].lean,
+        "data": "FSDD (three speakers), " + VOICES_LEARNED, "data_licence": "CC BY-SA 4.0, " + LICENCES, "licence": "CC BY-SA 4.0",
+        "trained_on": f"{CARRIED[config.sr]} stretches: strings of words by george, jackson and lucas, what the restorers learn from, 100 minutes of synthetic voices, hisses",
         "judged_by": "real recordings of five speakers that it has not learned from; by librosa's Griffin-Lim, 60 rounds, beside it",
         "scores": unheard(net, config),
-        "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and its twin without an opponent: benchmarks/vocoder-*.json"})
+        "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and twins of an equal, smaller budget: benchmarks/vocoder-*.json"})
 
 
 def unheard(net, config):
@@ -194,8 +222,7 @@ def ship_restorer(name, net, legs, said, noises):
     words = {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "} if size["sr"] == 8000 else {"data": "", "data_licence": ""}
     weights.ship(name, net, size | facts | {
         "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz", "licence": "CC BY-SA 4.0",
-        "data": words["data"] + "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices, ESC-10 (folds 1 and 2)",
-        "data_licence": words["data_licence"] + "CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later",
+        "data": words["data"] + VOICES_LEARNED + ", ESC-10 (folds 1 and 2)", "data_licence": words["data_licence"] + LICENCES,
         "trained_on": f"{said} sentences of two seconds, {noises} noises" + (f"; {SHARE:.0%} of the way from the first leg's weights to the second's" if legs[1:] else ""), "scores": denoised(net, size["sr"]),
         "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
         "limits": "one voice at a time; music counts as noise"})
@@ -220,15 +247,22 @@ def denoised(net, sr, seconds=3.0):
 
 
 NAMES = {"recogniser-8k": recogniser, **dict.fromkeys(VOICES, voice), "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder), **dict.fromkeys(restoration_lessons.RESTORERS, trained_restorer)}
+COMPUTED = dict.fromkeys(VOCODERS, computed_vocoder) | dict.fromkeys(restoration_lessons.RESTORERS, computed_restorer)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--weights", type=Path, help="judge and ship these of a restorer, by tools/restorer_on_jax.py")
+    parser.add_argument("--weights", type=Path, help="judge and ship these of a restorer or vocoder, by tools/restorer_on_jax.py or vocoder_on_jax.py")
+    parser.add_argument("--lessons", type=Path, help="of a vocoder: write what it would learn from into this .npz, for tools/vocoder_on_jax.py")
     parser.add_argument("--further", action="store_true", help="of a restorer only the last leg, from the weights that ship")
     parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
     args = parser.parse_args()
     if args.minutes < 0: parser.error("--minutes: give 0 or more")
-    if (args.weights or args.further) and args.name not in restoration_lessons.RESTORERS: parser.error("--weights, --further: are for restorers only")
-    try: computed_restorer(args.name, args.weights) if args.weights else NAMES[args.name](args.name, args.minutes, **{"further": True} if args.further else {})
+    if args.further and args.name not in restoration_lessons.RESTORERS: parser.error("--further: is for restorers only")
+    if args.lessons and args.name not in VOCODERS: parser.error("--lessons: is for vocoders only")
+    if args.weights and args.name not in COMPUTED: parser.error(f"--weights: is for {', '.join(COMPUTED)} only")
+    try:
+        if args.lessons: vocoder_lessons(VOCODERS[args.name], args.lessons)
+        elif args.weights: COMPUTED[args.name](args.name, args.weights)
+        else: NAMES[args.name](args.name, args.minutes, **{"further": True} if args.further else {})
     except audio.InputError as e: sys.exit(str(e))

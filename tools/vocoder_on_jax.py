@@ -1,11 +1,12 @@
 """A vocoder learned on Keras' JAX backend: see tools/restorer_on_jax.py.
 
-    PYTHONPATH=. python tools/vocoder_on_jax.py vocoder-8k lessons.npz weights.npz --minutes 8
+    python tools/train_pretrained.py vocoder-8k --lessons lessons.npz       # here
+    PYTHONPATH=. python tools/vocoder_on_jax.py lessons.npz weights.npz --minutes 7      # there
     python tools/train_pretrained.py vocoder-8k --weights weights.npz      # here: judged, and put among what ships
 
 The same networks, terms, lessons, optimisers and average as chapter 10's job has, and both turns of chapter 05's
-`train_step`; only the draws are another machine's. A third of the time goes to the copyist. `lessons.npz` is what
-`train_pretrained.py vocoder-8k --lessons lessons.npz` writes.
+`train_step` (one step of both, on the same batch and weights: all terms equal to six digits); only the draws are
+another machine's. A third of the time goes to the copyist.
 """
 import argparse
 import json
