@@ -172,12 +172,12 @@ def ready(net, lean=None):
     return tf.function(net, reduce_retracing=True)
 
 
-def ways(sr, seed, lean=None):
-    "Every way from bands to sound: mel (1, frames, bands) -> (1, samples)."
+def ways(sr, seed, lean=None, names=("start", *TWINS)):
+    "Every way from bands to sound: mel (1, frames, bands) -> (1, samples); `names` of the twins among them."
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
-    for name in ("start", *TWINS):
+    for name in names:
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept: found[name] = ready(kept[-1], lean)
         else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
@@ -242,14 +242,14 @@ def paces(found, sr, peers=None, rounds=7):
     return {name: 10 / np.median([row[name] for row in taken]) for name in timed}
 
 
-def judge(sr, seed, part, peers, lean):
-    found, results = ways(sr, seed, lean), {}
+def judge(sr, seed, part, peers, lean, shipped):
+    found, results = ways(sr, seed, lean, () if shipped else ("start", *TWINS)), {}
     for name, way in found.items():
         results[name] = judged(way, sr, part)
         print(name, results[name], flush=True)
     facts = {"seed": seed, "trips": TRIPS[sr], "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
     if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
-    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else ""), facts)
+    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else "-shipped" if shipped else ""), facts)
 
 
 if __name__ == "__main__":
@@ -259,9 +259,10 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on", choices=["valid", "test"], default="valid", help="whom to judge on")
     parser.add_argument("--peers", help="a python that has torch, transformers and vocos: their time stands in the table too")
+    parser.add_argument("--shipped", action="store_true", help="judge what ships, without the twins")
     parser.add_argument("--lean", type=float, help="judge the networks leaning otherwise than they learned to")
     args = parser.parse_args()
     try:
-        if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean)
+        if args.what == "judge": judge(args.sr, args.seed, args.on, args.peers, args.lean, args.shipped)
         else: {"train": twins, "trials": trials, "opponents": opponents, "taught": taught, "leaning": leaning}[args.what](args.sr, args.seed)
     except audio.InputError as e: sys.exit(str(e))
