@@ -24,7 +24,7 @@ bench: .venv/bench                        ## measure the claims again; some ten 
 	for b in mel.py step.py health.py speak.py hour.py listeners.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
 	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py taught 8000" "vocoder.py leaning 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
-	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" \
+	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" "vocoder.py judge 16000 --on test --shipped" \
 	    "restoration.py twins 8000" "restoration.py judge 8000 --on valid" "restoration.py judge 8000 --on test" \
 	    "restoration.py judge 16000 --on valid" "restoration.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 
