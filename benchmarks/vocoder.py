@@ -247,7 +247,7 @@ def judge(sr, seed, part, peers, lean, shipped):
     for name, way in found.items():
         results[name] = judged(way, sr, part)
         print(name, results[name], flush=True)
-    facts = {"seed": seed, "trips": TRIPS[sr], "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
+    facts = {"seed": seed, "trips": weights.card_of(f"vocoder-{sr // 1000}k")["trips"] if shipped else TRIPS[sr], "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
     if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
     write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else "-shipped" if shipped else ""), facts)
 

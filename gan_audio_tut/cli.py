@@ -156,6 +156,7 @@ def _hourglass():
 def _to_restore(args):
     "Source and target, checked as far as can be before TensorFlow comes."
     from gan_audio_tut import audio
+    if not args.out: raise InputError("the name to write to is empty; give a file's or a folder's")
     source, target = Path(args.source), Path(args.out)
     if source.is_dir(): return source, target
     with audio.opened(source) as f: seconds = f.frames / f.samplerate

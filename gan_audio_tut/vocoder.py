@@ -101,13 +101,15 @@ def vocode(
     net: keras.Model | str = "vocoder-8k",  # or its shipped name
 ) -> np.ndarray:                      # (B, (frames - 1) * hop_length)
     "Sound from mel bands, in one pass (about 0.25 GB of memory a minute). For many, `tf.function(net)` saves 0.3 s a call."
-    net = load_model(net) if isinstance(net, str | Path) else net
-    if not hasattr(getattr(net, "layers", [None])[-1], "check"): raise InputError(f"{getattr(net, 'name', net)}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
+    asked, net = net, load_model(net) if isinstance(net, str | Path) else net
+    if not hasattr(getattr(net, "layers", [None])[-1], "check"): raise InputError(f"{getattr(asked, 'name', asked)}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
+    if np.iscomplexobj(bands): raise InputError("bands: are complex; give magnitudes, as `mel_spectrogram` makes them")
     try: bands, c = np.asarray(bands, np.float32), net.layers[-1].config
     except (TypeError, ValueError): raise InputError("bands: are no numbers; give magnitudes, as `mel_spectrogram` makes them") from None
     if bands.ndim != 3 or not len(bands) or bands.shape[-1] != c.n_mels or (bands.shape[1] - 1) * c.hop_length <= c.n_fft // 2:
         raise InputError(f"bands: got shape {bands.shape}; give (batch, frames, {c.n_mels}), at least {c.n_fft // 2 // c.hop_length + 2} frames")
     if not np.isfinite(bands).all() or bands.min() < 0: raise InputError("bands: NaN, infinite or below 0; give magnitudes, as `mel_spectrogram` makes them, not decibels")
+    if bands.max() > 1e4: raise InputError(f"bands: up to {bands.max():.3g}, more than a sound within [-1, 1] can have; divide by the peak, or by 32768 if they are of whole numbers")
     return np.asarray(net(bands, training=False))
 
 # %% ../nbs/10_vocoder.ipynb #fde308c4

@@ -219,7 +219,8 @@ def test_vocode_asks_before_it_answers(words):
     assert shortest.shape == (2, 3 * 128) and np.isfinite(shortest).all()
     for other in ("voice-8k", "pictures-8k", "recogniser-8k", None, 5, lambda bands: bands):
         with pytest.raises(audio.InputError, match="is no vocoder"): vocoder.vocode(bands, other)
-    for wrong in ("bands", bands[0], bands[:0], bands[:, :3], bands[..., :-1], audio.to_db(bands), np.where(bands > 0.1, np.nan, bands)):
+    with pytest.raises(audio.InputError, match="^voice-8k: is no vocoder"): vocoder.vocode(bands, "voice-8k")
+    for wrong in ("bands", bands[0], bands[:0], bands[:, :3], bands[..., :-1], audio.to_db(bands), np.where(bands > 0.1, np.nan, bands), bands * 32768, bands + 0j):
         with pytest.raises(audio.InputError, match="bands: "): vocoder.vocode(wrong)
 
 
