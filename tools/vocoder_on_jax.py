@@ -75,23 +75,24 @@ def total(job, terms):
 
 
 def applied(adam, rate, slots, grads, weights):
+    "The weights and slots after one step of Adam at this rate."
     where = [v.path for v in adam.variables].index(adam._learning_rate.path)
     return adam.stateless_apply([rate if k == where else v for k, v in enumerate(slots)], grads, weights)
 
 
-def step(job, adams, keep, state, given, real, rate, d_rate):
+def step(job, adams, longest, state, given, real, rate, d_rate):
     "Both turns, and the average."
     (g, g_slots), (d, d_slots), ema = state
     scalars = {}
     if job.weights["adversarial"]:
-        fake = says(job.generator, g, given[0])[0]
-        seen = (training.as_list(job.view(v)) for v in (real, fake))
-        grads, (loss, terms) = (lambda r: (r[1], r[0]))(jax.value_and_grad(lambda d, a, b: d_loss(d, job, a, b), has_aux=True)(d, *seen))
-        scalars, (d, d_slots) = {"d_loss": loss, **terms}, applied(adams[1], d_rate, d_slots, grads, d)
+        seen = [training.as_list(job.view(v)) for v in (real, says(job.generator, g, given[0])[0])]
+        (loss, terms), grads = jax.value_and_grad(d_loss, has_aux=True)(d, job, *seen)
+        d, d_slots = applied(adams[1], d_rate, d_slots, grads, d)
+        scalars = {"d_loss": loss, **terms}
     (loss, terms), grads = jax.value_and_grad(g_loss, has_aux=True)(g, d, job, given, real)
     g, g_slots = applied(adams[0], rate, g_slots, grads, g)
     t = g_slots[0].astype("float32")
-    keep = jnp.minimum(keep, (1 + t) / (10 + t))
+    keep = jnp.minimum(longest, (1 + t) / (10 + t))
     return ((g, g_slots), (d, d_slots), [keep * a + (1 - keep) * w for a, w in zip(ema, g)]), {**scalars, "g_loss": loss, **terms}
 
 
