@@ -141,7 +141,7 @@ def vocoder_lessons(sr, path=None):
     sounds = judging.with_real_voices(sr)[: CARRIED[sr]]
     if path:
         book = np.asarray(keras.random.normal((2, 512, judging.CONFIGS[sr].n_fft // 2 + 1), seed=7))  # as `vocoder.breath` draws it here
-        whole = np.round(sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 1843).astype(np.int16)
+        whole = np.round(sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 0.9 * 2048).astype(np.int16)
         with audio.replacing(path) as part, open(part, "wb") as f: np.savez(f, sounds=whole, book=book, settings=json.dumps({"mel": vars(judging.CONFIGS[sr]), "recipe": vars(COPIES)}))
     return sounds
 
