@@ -181,7 +181,9 @@ def ways(sr, seed, lean=None, names=("start", *TWINS)):
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept: found[name] = ready(kept[-1], lean)
         else: raise audio.InputError(f"{folder}: no network {name} yet; run: python benchmarks/vocoder.py train {sr}")
-    if lean is None: found[f"vocoder-{sr // 1000}k, as it ships"] = tf.function(weights.load_model(f"vocoder-{sr // 1000}k"), reduce_retracing=True)
+    ships = weights.load_model(name := f"vocoder-{sr // 1000}k")
+    if lean is not None: ships.layers[-1].lean = lean
+    found[f"{name}, as it ships" if lean is None else f"{name}, lean {lean:g}"] = tf.function(ships, reduce_retracing=True)
     return found
 
 
@@ -249,7 +251,7 @@ def judge(sr, seed, part, peers, lean, shipped):
         print(name, results[name], flush=True)
     facts = {"seed": seed, "trips": weights.card_of(f"vocoder-{sr // 1000}k")["trips"] if shipped else TRIPS[sr], "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4), "scores": results}
     if part == "test": facts["times real time"] = rounded(paces(found, sr, peers))
-    write(f"vocoder-{sr}-{part}" + (f"-lean-{lean:g}" if lean is not None else "-shipped" if shipped else ""), facts)
+    write(f"vocoder-{sr}-{part}" + "-shipped" * shipped + (f"-lean-{lean:g}" if lean is not None else ""), facts)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def vocode(
     bands,                            # (B, frames, n_mels) magnitudes: `mel_spectrogram` with the settings of the network's card
     net: keras.Model | str = "vocoder-8k",  # or its shipped name
 ) -> np.ndarray:                      # (B, (frames - 1) * hop_length)
-    "Sound from mel bands, in one pass (about 0.25 GB of memory a minute). For many, `tf.function(net)` saves 0.3 s a call."
+    "Sound from mel bands, in one pass (about 0.25 GB of memory a minute). For many sounds call `tf.function(net)`: a graph is faster."
     asked, net = net, load_model(net) if isinstance(net, str | Path) else net
     if not hasattr(getattr(net, "layers", [None])[-1], "check"): raise InputError(f"{getattr(asked, 'name', asked)}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
     if np.iscomplexobj(bands): raise InputError("bands: are complex; give magnitudes, as `mel_spectrogram` makes them")

@@ -5,8 +5,7 @@
     python tools/train_pretrained.py vocoder-8k --weights weights.npz      # here: judged, and put among what ships
 
 The same networks, terms, lessons, optimisers and average as chapter 10's job has, and both turns of chapter 05's
-`train_step` (one step of both, on the same batch and weights: all terms equal to six digits); only the draws are
-another machine's. A third of the time goes to the copyist.
+`train_step`; only the draws are another machine's. A third of the time goes to the copyist.
 """
 import argparse
 import json
