@@ -1,4 +1,5 @@
 """Package metadata is read from settings.ini, its only home."""
+
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -18,7 +19,9 @@ def lines(key):
 
 
 extras = {k.removesuffix("_requirements"): lines(k) for k in c if k.endswith("_requirements")}
-extras["all"] = sorted({r for k, v in extras.items() if k not in ("dev", "docs", "cuda", "peers") for r in v})
+extras["all"] = sorted(
+    {r for k, v in extras.items() if k not in ("dev", "docs", "cuda", "peers") for r in v}
+)
 
 setup(
     version=version,

@@ -1,4 +1,5 @@
 """What every benchmark shares: facts about the machine, and results written whole or not at all."""
+
 import importlib.metadata
 import json
 import os
@@ -12,8 +13,15 @@ HERE = Path(__file__).resolve().parent
 
 def machine():
     "What a figure depends on, without naming the machine."
-    versions = {p: importlib.metadata.version(p) for p in ("tensorflow", "keras", "numpy", "librosa")}
-    return {"cpus": os.cpu_count(), "arch": platform.machine(), "python": platform.python_version(), **versions}
+    versions = {
+        p: importlib.metadata.version(p) for p in ("tensorflow", "keras", "numpy", "librosa")
+    }
+    return {
+        "cpus": os.cpu_count(),
+        "arch": platform.machine(),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def write(name, results):

@@ -7,6 +7,7 @@
 In `generation` the picture GANs of `recipes.py recipes` had the same budget, data and judge. The other two are there to
 choose by and are judged on the validation part.
 """
+
 import sys
 from dataclasses import replace
 
@@ -19,12 +20,15 @@ from gan_audio_tut import backbone, datasets, specgan, wavegan
 from gan_audio_tut.mel import MelConfig, istft
 
 OURS = backbone.RECIPES["spectral"]
-FIRST = replace(OURS, share=1.0)  # the short window's whole slope: the recipe before `ingredients` was measured
+FIRST = replace(
+    OURS, share=1.0
+)  # the short window's whole slope: the recipe before `ingredients` was measured
 
 
 @keras.saving.register_keras_serializable("gan_audio_tut_benchmarks")
 class AngleHead(backbone.SpectralHead):
     "The same with a magnitude and an angle for each bin, as in Vocos."
+
     def __init__(self, n_fft=512, hop_length=128, start=-3.0, **kwargs):
         super().__init__(n_fft, hop_length, start, **kwargs)
         self.spread = keras.layers.Dense(2 * (n_fft // 2 + 1))
@@ -32,19 +36,35 @@ class AngleHead(backbone.SpectralHead):
     def call(self, x):
         gain, angle = ops.split(self.spread(x), 2, axis=-1)
         gain = ops.exp(ops.minimum(gain + self.start, 6.0))
-        return istft(gain * ops.cos(angle), gain * ops.sin(angle), self.hop_length, (ops.shape(x)[1] - 1) * self.hop_length)
+        return istft(
+            gain * ops.cos(angle),
+            gain * ops.sin(angle),
+            self.hop_length,
+            (ops.shape(x)[1] - 1) * self.hop_length,
+        )
 
 
-def spectral(recipe=OURS, head=backbone.SpectralHead, **changes): return lambda clips, seed: backbone.spectral_gan(clips, replace(recipe, **changes), seed=seed, head=head)
-def wave(clips, seed): return wavegan.wave_gan(clips, seed=seed)
-def hear(net, labels, seed): return specgan.to_sound(specgan.from_noise(net, labels, seed), MelConfig())
+def spectral(recipe=OURS, head=backbone.SpectralHead, **changes):
+    return lambda clips, seed: backbone.spectral_gan(
+        clips, replace(recipe, **changes), seed=seed, head=head
+    )
+
+
+def wave(clips, seed):
+    return wavegan.wave_gan(clips, seed=seed)
+
+
+def hear(net, labels, seed):
+    return specgan.to_sound(specgan.from_noise(net, labels, seed), MelConfig())
 
 
 def few(each=2):
     "The first recordings of every speaker's every digit."
     clips = datasets.fsdd("train")
     pair = clips.labels * 1000 + clips.speakers
-    return clips.take(np.sort(np.concatenate([np.flatnonzero(pair == p)[:each] for p in np.unique(pair)])))
+    return clips.take(
+        np.sort(np.concatenate([np.flatnonzero(pair == p)[:each] for p in np.unique(pair)]))
+    )
 
 
 INGREDIENTS = {
@@ -64,7 +84,13 @@ INGREDIENTS = {
 }
 MOVED = {"as they are": spectral(), "moved for D": spectral(shift=0.05, gain_db=6.0)}
 PLANS = {  # name -> (what is built, seeds, points in CPU seconds where they are judged, learned from, judged on)
-    "generation": ({"wavegan": wave, "spectral": spectral()}, 3, (460, 800, 1140), "train+valid", "test"),  # 4, 7 and 10 minutes of two idle cores
+    "generation": (
+        {"wavegan": wave, "spectral": spectral()},
+        3,
+        (460, 800, 1140),
+        "train+valid",
+        "test",
+    ),  # 4, 7 and 10 minutes of two idle cores
     "ingredients": (INGREDIENTS, 1, (460,), "train", "valid"),
     "few": (MOVED, 1, (460,), few, "valid"),
 }

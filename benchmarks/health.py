@@ -1,7 +1,8 @@
 """Do the limits of chapter 05b, set on toys, hold for the picture GAN? Both recipes learn the drums and are diagnosed on the way.
 
-    python benchmarks/health.py     # about 7 CPU minutes
+python benchmarks/health.py     # about 7 CPU minutes
 """
+
 import numpy as np
 from common import write
 
@@ -17,13 +18,19 @@ def main():
     real, labels = specgan.pictures_of(clips.audio, config)[chosen], clips.labels[chosen]
     results = {}
     for name in ("specgan", "textbook"):
-        state, rows, results[name] = specgan.picture_gan(clips, specgan.RECIPES[name], config), [], {}
+        state, rows, results[name] = (
+            specgan.picture_gan(clips, specgan.RECIPES[name], config),
+            [],
+            {},
+        )
         for step in POINTS:
             rows += training.fit(state, step, progress=False)
             fake = specgan.from_noise(state.ema, labels, seed=1)
             signs = health.vital_signs(rows, fake, real, labels)
             found = [f.name for f in health.findings(signs)]
-            results[name][step] = {"found": found} | {k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)}
+            results[name][step] = {"found": found} | {
+                k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)
+            }
             print(name, step, results[name][step], flush=True)
     write("health", {"data": str(clips), "found": results})
 

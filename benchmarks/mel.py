@@ -5,6 +5,7 @@
 All contenders take turns in one process, so that a busy machine disturbs them alike; a ratio is the median
 of the rounds' ratios. A short pause before each call lets the other library's threads come to rest.
 """
+
 import time
 from functools import partial
 
@@ -17,7 +18,15 @@ from gan_audio_tut import datasets, mel
 PAUSE = 0.03  # seconds
 config = mel.MelConfig()
 clips = datasets.digits().audio[::6][:64]  # synthetic speech, shipped with the package
-power_1 = partial(librosa.feature.melspectrogram, sr=8000, n_fft=512, hop_length=128, n_mels=64, power=1, pad_mode="reflect")
+power_1 = partial(
+    librosa.feature.melspectrogram,
+    sr=8000,
+    n_fft=512,
+    hop_length=128,
+    n_mels=64,
+    power=1,
+    pad_mode="reflect",
+)
 magnitudes = np.array(mel.magnitude(*mel.stft(clips)))
 picture = np.array(mel.mel_picture(clips))
 
@@ -27,8 +36,17 @@ THERE = {
     "ours": lambda: mel.mel_spectrogram(clips),
 }
 BACK = {
-    "librosa": lambda: librosa.griffinlim(magnitudes.swapaxes(1, 2), n_iter=32, hop_length=128, length=8192, pad_mode="reflect", random_state=0),
-    "op by op": lambda: mel._rounds.__wrapped__((*mel._guess(magnitudes, 0), magnitudes), 128, 8192, 32, 0.9),
+    "librosa": lambda: librosa.griffinlim(
+        magnitudes.swapaxes(1, 2),
+        n_iter=32,
+        hop_length=128,
+        length=8192,
+        pad_mode="reflect",
+        random_state=0,
+    ),
+    "op by op": lambda: mel._rounds.__wrapped__(
+        (*mel._guess(magnitudes, 0), magnitudes), 128, 8192, 32, 0.9
+    ),
     "ours": lambda: mel.griffin_lim(magnitudes),
     "picture_to_audio": lambda: mel.picture_to_audio(picture),
 }
@@ -50,20 +68,47 @@ def race(contenders, rounds):
 def report(title, contenders, rounds):
     "Median milliseconds, and medians of the ratios to librosa; printed and returned."
     seconds, results = race(contenders, rounds)
-    rows = {name: {"ms": round(1000 * float(np.median(seconds[:, j])), 2),
-                   "times_librosa": round(float(np.median(seconds[:, 0] / seconds[:, j])), 2)} for j, name in enumerate(contenders)}
-    for name, row in rows.items(): print(f"{title:6} {name:18} {row['ms']:9.1f} ms  {row['times_librosa']:5.2f} times librosa")
+    rows = {
+        name: {
+            "ms": round(1000 * float(np.median(seconds[:, j])), 2),
+            "times_librosa": round(float(np.median(seconds[:, 0] / seconds[:, j])), 2),
+        }
+        for j, name in enumerate(contenders)
+    }
+    for name, row in rows.items():
+        print(f"{title:6} {name:18} {row['ms']:9.1f} ms  {row['times_librosa']:5.2f} times librosa")
     return rows, results
 
 
-def convergence(y): return float(np.linalg.norm(np.array(mel.magnitude(*mel.stft(y))) - magnitudes) / np.linalg.norm(magnitudes))
+def convergence(y):
+    return float(
+        np.linalg.norm(np.array(mel.magnitude(*mel.stft(y))) - magnitudes)
+        / np.linalg.norm(magnitudes)
+    )
 
 
 if __name__ == "__main__":
     there, results = report("there", THERE, 101)
-    difference = float(np.abs(results["ours"] - results["librosa"]).max() / results["librosa"].max())
+    difference = float(
+        np.abs(results["ours"] - results["librosa"]).max() / results["librosa"].max()
+    )
     print(f"maximum difference, relative to the largest value: {difference:.1e}")
     back, results = report("back", BACK, 9)
-    for name in ("librosa", "ours"): back[name]["spectral_convergence"] = round(convergence(results[name]), 4)
-    print({name: row["spectral_convergence"] for name, row in back.items() if "spectral_convergence" in row})
-    write("mel", {"clips": list(clips.shape), "mel_spectrogram": there, "maximum_relative_difference": difference, "griffin_lim_32_rounds": back})
+    for name in ("librosa", "ours"):
+        back[name]["spectral_convergence"] = round(convergence(results[name]), 4)
+    print(
+        {
+            name: row["spectral_convergence"]
+            for name, row in back.items()
+            if "spectral_convergence" in row
+        }
+    )
+    write(
+        "mel",
+        {
+            "clips": list(clips.shape),
+            "mel_spectrogram": there,
+            "maximum_relative_difference": difference,
+            "griffin_lim_32_rounds": back,
+        },
+    )

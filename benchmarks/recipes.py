@@ -8,6 +8,7 @@
 are there to choose by, so the test stays out of them: they learn from the training recordings less the validation
 part, and are judged on that.
 """
+
 import sys
 from dataclasses import replace
 from functools import cache
@@ -20,7 +21,9 @@ OURS, TEXTBOOK = specgan.RECIPES["specgan"], specgan.RECIPES["textbook"]
 CHANGES = {  # each row changes one thing of the row above it, down to ours
     "textbook": TEXTBOOK,
     "+ R1, no batch norm in D": (step := replace(TEXTBOOK, r1=OURS.r1, d_norm=None)),
-    "+ rates x4 and x8, beta_2 0.9": (step := replace(step, g_rate=OURS.g_rate, d_rate=OURS.d_rate, beta_2=OURS.beta_2)),
+    "+ rates x4 and x8, beta_2 0.9": (
+        step := replace(step, g_rate=OURS.g_rate, d_rate=OURS.d_rate, beta_2=OURS.beta_2)
+    ),
     "+ per-position norm in G": (step := replace(step, g_norm="pixel")),
     "+ averaged weights (ours)": replace(step, ema=OURS.ema),
     # and ours with one thing changed
@@ -29,23 +32,43 @@ CHANGES = {  # each row changes one thing of the row above it, down to ours
     "ours, least squares": replace(OURS, loss="least_squares"),
     "ours, no labels": replace(OURS, conditional=False),
 }
-LOSSES = {"non-saturating": replace(OURS, loss="non_saturating"), "least squares": replace(OURS, loss="least_squares")}
+LOSSES = {
+    "non-saturating": replace(OURS, loss="non_saturating"),
+    "least squares": replace(OURS, loss="least_squares"),
+}
 PLANS = {  # name -> (recipes, seeds, points in CPU seconds where they are judged, learned from, judged on)
-    "recipes": ({"textbook": TEXTBOOK, "specgan": OURS}, 3, (460, 800, 1140), "train+valid", "test"),  # 4, 7 and 10 minutes of two idle cores
+    "recipes": (
+        {"textbook": TEXTBOOK, "specgan": OURS},
+        3,
+        (460, 800, 1140),
+        "train+valid",
+        "test",
+    ),  # 4, 7 and 10 minutes of two idle cores
     "changes": (CHANGES, 1, (460,), "train", "valid"),
     "losses": (LOSSES, 2, (460, 1140), "train", "valid"),
 }
 
 
 @cache
-def settings(learned): return specgan.mel_settings(datasets.fsdd(learned))
+def settings(learned):
+    return specgan.mel_settings(datasets.fsdd(learned))
 
 
 def main(plan):
     recipes, seeds, points, learned, judged = PLANS[plan]
-    hear = lambda net, labels, seed: specgan.to_sound(specgan.from_noise(net, labels, seed), settings(learned))
-    build = lambda recipe: lambda clips, seed: specgan.picture_gan(clips, recipe, settings(learned), seed)
-    contest(plan, [(name, s, build(r), hear) for s in range(seeds) for name, r in recipes.items()], points, learned, judged)
+    hear = lambda net, labels, seed: specgan.to_sound(
+        specgan.from_noise(net, labels, seed), settings(learned)
+    )
+    build = lambda recipe: (
+        lambda clips, seed: specgan.picture_gan(clips, recipe, settings(learned), seed)
+    )
+    contest(
+        plan,
+        [(name, s, build(r), hear) for s in range(seeds) for name, r in recipes.items()],
+        points,
+        learned,
+        judged,
+    )
 
 
 if __name__ == "__main__":

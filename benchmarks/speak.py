@@ -1,7 +1,8 @@
 """How long `generate` takes, warm and from a cold command, and whether a seed gives the same bytes in two processes.
 
-    python benchmarks/speak.py
+python benchmarks/speak.py
 """
+
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,12 @@ def clock(act):
     return time.perf_counter() - start
 
 
-def cold(out): subprocess.run([COMMAND, "generate", "--label", "2026", "--seed", "3", "--out", out], check=True, capture_output=True)
+def cold(out):
+    subprocess.run(
+        [COMMAND, "generate", "--label", "2026", "--seed", "3", "--out", out],
+        check=True,
+        capture_output=True,
+    )
 
 
 def main():
@@ -33,8 +39,20 @@ def main():
         same = len({out.read_bytes() for out in outs}) == 1
     first = clock(lambda: speak.generate("2026", seed=3))
     warm = [clock(lambda: speak.generate("2026", seed=k)) for k in range(TURNS)]
-    spread = lambda times: {"median_s": round(float(np.median(times)), 3), "worst_s": round(max(times), 3)}
-    write("speak", {"cold command": spread(from_nothing), "first call in a process": round(first, 3), "warm": spread(warm), "bytes equal in every process": same})
+    spread = lambda times: {
+        "median_s": round(float(np.median(times)), 3),
+        "worst_s": round(max(times), 3),
+    }
+    write(
+        "speak",
+        {
+            "cold command": spread(from_nothing),
+            "first call in a process": round(first, 3),
+            "warm": spread(warm),
+            "bytes equal in every process": same,
+        },
+    )
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

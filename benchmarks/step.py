@@ -8,6 +8,7 @@ both stand at the same weights, which is checked. The contenders take turns in o
 disturbs them alike; a ratio is the median of the rounds' ratios. Both wall and CPU seconds are taken: the share of
 the peak is a ratio of CPU seconds, which other people's work on the same cores hardly changes.
 """
+
 import os
 import time
 
@@ -20,14 +21,24 @@ from common import write
 
 from gan_audio_tut import datasets, losses, specgan
 
-ROUNDS, SIZE = 25, 2048  # rounds of the race; side of the square matrices whose product measures the peak
+ROUNDS, SIZE = (
+    25,
+    2048,
+)  # rounds of the race; side of the square matrices whose product measures the peak
 clips = datasets.drums(each=20)
 
 
 def two_tapes(clips, recipe):
     "A whole step written plainly, with its own networks; returns the step as a function, and the networks."
-    state = specgan.picture_gan(clips, recipe)  # for the same networks, data and optimisers; not for its loop
-    G, D, job, step = state.job.generator, state.job.discriminator, state.job, tf.Variable(0, dtype=tf.int64)
+    state = specgan.picture_gan(
+        clips, recipe
+    )  # for the same networks, data and optimisers; not for its loop
+    G, D, job, step = (
+        state.job.generator,
+        state.job.discriminator,
+        state.job,
+        tf.Variable(0, dtype=tf.int64),
+    )
     ema = keras.models.clone_model(G)
     ema.set_weights(G.get_weights())
 
@@ -40,7 +51,8 @@ def two_tapes(clips, recipe):
                     inner.watch(real)
                     logits_real = D([real, label], training=True)
                 penalty = recipe.r1 * losses.zero_centred(inner.gradient(logits_real, real))
-            else: logits_real, penalty = D([real, label], training=True), 0.0
+            else:
+                logits_real, penalty = D([real, label], training=True), 0.0
             logits_fake = D([G([z, label], training=True), label], training=True)
             loss = sum(job.adversarial.d_loss(logits_real, logits_fake).values()) + penalty
         state.d_optimizer.apply(tape.gradient(loss, D.trainable_variables), D.trainable_variables)
@@ -57,7 +69,8 @@ def two_tapes(clips, recipe):
         step.assign_add(1)
         t = tf.cast(step, tf.float32)
         keep = tf.minimum(float(recipe.ema), (1 + t) / (10 + t))
-        for a, w in zip(ema.variables, G.variables): a.assign(keep * a + (1 - keep) * w)
+        for a, w in zip(ema.variables, G.variables):
+            a.assign(keep * a + (1 - keep) * w)
         return loss
 
     return lambda: (float(d_turn()), float(g_turn())), (G, D, ema)
@@ -78,16 +91,24 @@ def multiply_adds(graph):
     "Of all convolutions and matrix products that a graph runs, from their shapes; padded borders counted in full."
     shape, total = lambda t: np.array(t.shape.as_list()), 0
     for op in run_operations(graph):
-        if op.type == "MatMul": total += shape(op.outputs[0]).prod() * shape(op.inputs[0])[0 if op.get_attr("transpose_a") else 1]
-        if op.type == "Conv2D": total += shape(op.outputs[0]).prod() * shape(op.inputs[1])[:3].prod()
-        if op.type == "Conv2DBackpropInput": total += shape(op.inputs[2]).prod() * shape(op.inputs[1])[:3].prod()
-        if op.type == "Conv2DBackpropFilter": total += shape(op.inputs[2]).prod() * shape(op.outputs[0])[:3].prod()
+        if op.type == "MatMul":
+            total += (
+                shape(op.outputs[0]).prod()
+                * shape(op.inputs[0])[0 if op.get_attr("transpose_a") else 1]
+            )
+        if op.type == "Conv2D":
+            total += shape(op.outputs[0]).prod() * shape(op.inputs[1])[:3].prod()
+        if op.type == "Conv2DBackpropInput":
+            total += shape(op.inputs[2]).prod() * shape(op.inputs[1])[:3].prod()
+        if op.type == "Conv2DBackpropFilter":
+            total += shape(op.inputs[2]).prod() * shape(op.outputs[0])[:3].prod()
     return int(total)
 
 
 def race(contenders):
     "Wall and CPU seconds of every call, (2, rounds, contenders), after a warm-up."
-    for f in contenders: f(), f()
+    for f in contenders:
+        f(), f()
     seconds = np.empty((2, ROUNDS, len(contenders)))
     for i in range(ROUNDS):
         for j, f in enumerate(contenders):
@@ -103,22 +124,39 @@ def measure(name, recipe):
     ours = lambda: [float(v) for v in state.run().values()]
     matrix = tf.random.normal((SIZE, SIZE))
     product = tf.function(lambda: tf.linalg.matmul(matrix, matrix)[0, 0])
-    for _ in range(3): ours(), plain()
+    for _ in range(3):
+        ours(), plain()
     for a, b in zip((state.job.generator, state.job.discriminator, state.ema), nets, strict=True):
         for v, w in zip(a.trainable_variables, b.trainable_variables, strict=True):
-            assert np.abs(v.numpy() - w.numpy()).max() < 5e-4, f"{name}: the two loops do not do the same: {v.path}"
+            assert np.abs(v.numpy() - w.numpy()).max() < 5e-4, (
+                f"{name}: the two loops do not do the same: {v.path}"
+            )
     wall, cpu = race([ours, plain, lambda: float(product())])
     macs = multiply_adds(state.run.get_concrete_function().graph)
-    row = {"steps_per_second": np.median(1 / wall[:, 0]), "two_tapes_steps_per_second": np.median(1 / wall[:, 1]),
-           "times_two_tapes": np.median(wall[:, 1] / wall[:, 0]), "times_two_tapes_cpu": np.median(cpu[:, 1] / cpu[:, 0]),
-           "gigaflop_a_step": 2 * macs / 1e9, "matmul_gigaflop_a_cpu_second": 2 * SIZE**3 / np.median(cpu[:, 2]) / 1e9,
-           "share_of_matmul_peak": np.median(macs / cpu[:, 0] / (SIZE**3 / cpu[:, 2]))}
+    row = {
+        "steps_per_second": np.median(1 / wall[:, 0]),
+        "two_tapes_steps_per_second": np.median(1 / wall[:, 1]),
+        "times_two_tapes": np.median(wall[:, 1] / wall[:, 0]),
+        "times_two_tapes_cpu": np.median(cpu[:, 1] / cpu[:, 0]),
+        "gigaflop_a_step": 2 * macs / 1e9,
+        "matmul_gigaflop_a_cpu_second": 2 * SIZE**3 / np.median(cpu[:, 2]) / 1e9,
+        "share_of_matmul_peak": np.median(macs / cpu[:, 0] / (SIZE**3 / cpu[:, 2])),
+    }
     row = {k: round(float(v), 3) for k, v in row.items()}
-    print(f"{name}: {row['steps_per_second']:.2f} steps a second, {row['times_two_tapes']:.2f} times two plain tapes ({row['times_two_tapes_cpu']:.2f} "
-          f"in CPU seconds); {row['gigaflop_a_step']:.1f} GFLOP a step at {row['share_of_matmul_peak']:.0%} of the speed of a matrix product")
+    print(
+        f"{name}: {row['steps_per_second']:.2f} steps a second, {row['times_two_tapes']:.2f} times two plain tapes ({row['times_two_tapes_cpu']:.2f} "
+        f"in CPU seconds); {row['gigaflop_a_step']:.1f} GFLOP a step at {row['share_of_matmul_peak']:.0%} of the speed of a matrix product"
+    )
     return row
 
 
 if __name__ == "__main__":
-    rows = {name: measure(name, recipe) for name, recipe in specgan.RECIPES.items() if name in ("specgan", "textbook")}
-    write("step", {"what": f"picture GAN on {clips}, batch 64, float32, {ROUNDS} rounds", "recipes": rows})
+    rows = {
+        name: measure(name, recipe)
+        for name, recipe in specgan.RECIPES.items()
+        if name in ("specgan", "textbook")
+    }
+    write(
+        "step",
+        {"what": f"picture GAN on {clips}, batch 64, float32, {ROUNDS} rounds", "recipes": rows},
+    )

@@ -1,4 +1,5 @@
 """The book: every chapter as stored, rendered by Sphinx and MyST-NB. Nothing is executed."""
+
 import sys
 from pathlib import Path
 

@@ -16,7 +16,7 @@ def _minus_abs(x):
 # %% ../nbs/02_activations.ipynb #f48ec746
 def sigmoid(
     x,  # array or tensor of floats, any shape, any size
-):      # the same shape, in [0, 1]
+):  # the same shape, in [0, 1]
     "1 / (1 + e^-x), with e never raised to a positive power."
     e = ops.exp(_minus_abs(x))
     return ops.where(x >= 0, 1.0, e) / (1 + e)
@@ -24,7 +24,7 @@ def sigmoid(
 # %% ../nbs/02_activations.ipynb #6099e779
 def tanh(
     x,  # array or tensor of floats, any shape, any size
-):      # the same shape, in [-1, 1]
+):  # the same shape, in [-1, 1]
     "(e^x - e^-x) / (e^x + e^-x), with e never raised to a positive power."
     e = ops.expm1(2 * _minus_abs(x))
     return ops.where(x >= 0, -e, e) / (2 + e)
@@ -32,43 +32,43 @@ def tanh(
 # %% ../nbs/02_activations.ipynb #47665174
 def d_sigmoid(
     x,  # array or tensor of floats
-):      # the same shape, in [0, 1/4]
+):  # the same shape, in [0, 1/4]
     "The slope of `sigmoid` at x."
     return sigmoid(x) * sigmoid(-x)
 
 # %% ../nbs/02_activations.ipynb #f8d42e99
 def d_tanh(
     x,  # array or tensor of floats
-):      # the same shape, in [0, 1]
+):  # the same shape, in [0, 1]
     "The slope of `tanh` at x."
     return 4 * d_sigmoid(2 * x)
 
 # %% ../nbs/02_activations.ipynb #a1e13971
 def leaky_relu(
-    x,                   # array or tensor of floats
+    x,  # array or tensor of floats
     slope: float = 0.2,  # below zero (Radford et al. 2016, section 4)
-):                       # the same shape
+):  # the same shape
     "x where it is positive, and a small share of it elsewhere."
     return ops.where(x > 0, x, slope * x)
 
 # %% ../nbs/02_activations.ipynb #ac54be22
 def saturation(
-    y,                    # outputs of a tanh, any shape, in [-1, 1]
+    y,  # outputs of a tanh, any shape, in [-1, 1]
     limit: float = 0.97,  # the slope beyond it is below 1 - limit^2
-):                        # share in [0, 1]
+):  # share in [0, 1]
     "The share of tanh outputs that lie on the flat part."
     return ops.mean(ops.cast(ops.abs(y) > limit, "float32"))
 
 # %% ../nbs/02_activations.ipynb #a163ee18
 def softplus(
     x,  # array or tensor of floats, any shape, any size
-):      # the same shape, at least 0
+):  # the same shape, at least 0
     "log(1 + e^x), with e never raised to a positive power: max(x, 0) + log(1 + e^-|x|)."
     return ops.where(x >= 0, x, 0.0) + ops.log1p(ops.exp(_minus_abs(x)))
 
 # %% ../nbs/02_activations.ipynb #2ff1783c
 def log_sigmoid(
     x,  # logits, array or tensor of floats
-):      # the same shape, at most 0
+):  # the same shape, at most 0
     "log(sigmoid(x)), exact however sure the network is."
     return -softplus(-x)

@@ -21,50 +21,57 @@ def _times(seconds, sr):
     "The time of each sample, in seconds."
     return np.arange(round(seconds * sr)) / sr
 
+
 def tone(
-    freq: float,             # Hz
-    seconds: float,          # duration
-    sr: int,                 # samples per second
+    freq: float,  # Hz
+    seconds: float,  # duration
+    sr: int,  # samples per second
     amplitude: float = 0.5,  # peak, in [0, 1]
-) -> np.ndarray:             # (samples,)
+) -> np.ndarray:  # (samples,)
     "A sine wave."
     return (amplitude * np.sin(2 * np.pi * freq * _times(seconds, sr))).astype(np.float32)
 
 # %% ../nbs/01_audio.ipynb #94addb04
 def sweep(
-    f0: float,               # Hz at the start
-    f1: float,               # Hz at the end
-    seconds: float,          # duration
-    sr: int,                 # samples per second
+    f0: float,  # Hz at the start
+    f1: float,  # Hz at the end
+    seconds: float,  # duration
+    sr: int,  # samples per second
     amplitude: float = 0.5,  # peak, in [0, 1]
-) -> np.ndarray:             # (samples,)
+) -> np.ndarray:  # (samples,)
     "A sine whose frequency glides linearly from `f0` to `f1`."
     t = _times(seconds, sr)
-    return (amplitude * np.sin(2 * np.pi * (f0 * t + (f1 - f0) * t**2 / (2 * seconds)))).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * (f0 * t + (f1 - f0) * t**2 / (2 * seconds)))).astype(
+        np.float32
+    )
+
 
 def noise(
-    seconds: float,          # duration
-    sr: int,                 # samples per second
-    seed: int = 0,           # the same seed gives the same noise
-    level: float = 0.1,      # RMS, see `rms`
-) -> np.ndarray:             # (samples,)
+    seconds: float,  # duration
+    sr: int,  # samples per second
+    seed: int = 0,  # the same seed gives the same noise
+    level: float = 0.1,  # RMS, see `rms`
+) -> np.ndarray:  # (samples,)
     "White Gaussian noise."
-    return (level * np.random.default_rng(seed).standard_normal(round(seconds * sr))).astype(np.float32)
+    return (level * np.random.default_rng(seed).standard_normal(round(seconds * sr))).astype(
+        np.float32
+    )
 
 # %% ../nbs/01_audio.ipynb #7c9aba13
 def rms(
-    y: np.ndarray,    # (..., samples)
-) -> np.ndarray:      # (...); no samples count as silence
+    y: np.ndarray,  # (..., samples)
+) -> np.ndarray:  # (...); no samples count as silence
     "Root mean square; its square is the mean power."
     return np.sqrt(np.sum(np.square(y, dtype=np.float64), axis=-1) / max(1, np.shape(y)[-1]))
 
 # %% ../nbs/01_audio.ipynb #4c284554
 def to_db(
-    amplitude,              # any amplitude, full scale = 1
+    amplitude,  # any amplitude, full scale = 1
     floor: float = -120.0,  # what silence is called
 ):
     "20 log10(amplitude), never below `floor`."
     return 20 * np.log10(np.maximum(np.abs(amplitude), 10 ** (floor / 20)))
+
 
 def from_db(
     db,  # decibels relative to full scale
@@ -74,33 +81,35 @@ def from_db(
 
 # %% ../nbs/01_audio.ipynb #ae9f70f2
 def set_level(
-    y: np.ndarray,       # (..., samples); all channels get the same gain
-    db: float = -20.0,   # wanted RMS over everything, in dB below full scale
+    y: np.ndarray,  # (..., samples); all channels get the same gain
+    db: float = -20.0,  # wanted RMS over everything, in dB below full scale
     peak: float = 0.99,  # a limit that wins over the level
-) -> np.ndarray:         # the same sound, scaled, float32; silence stays silence
+) -> np.ndarray:  # the same sound, scaled, float32; silence stays silence
     "Scale to a given RMS level, so that sounds can be compared fairly by ear."
     y = np.asarray(y, np.float32)
     level, top = rms(y.reshape(-1)), np.abs(y).max(initial=0)
-    if top == 0: return y
+    if top == 0:
+        return y
     return (y * min(from_db(db) / level, peak / top)).astype(np.float32)
 
 # %% ../nbs/01_audio.ipynb #27dcd835
 def trim(
-    y: np.ndarray,        # (samples,)
-    sr: int,              # samples per second
+    y: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
     below: float = 40.0,  # silence is this many dB below the loudest frame, or below -100 dB
     frame: float = 0.01,  # seconds a frame
-) -> np.ndarray:          # the part between the first and the last frame that is not silent
+) -> np.ndarray:  # the part between the first and the last frame that is not silent
     "Cut silence off both ends; nothing is left of a wholly silent sound."
     n = max(1, round(frame * sr))
     levels = rms(fix_length(y, -(-len(y) // n) * n).reshape(-1, n))
     loud = np.flatnonzero(levels > max(levels.max(initial=0) * from_db(-below), 1e-5))
     return y[loud[0] * n : (loud[-1] + 1) * n] if len(loud) else y[:0]
 
+
 def fix_length(
     y: np.ndarray,  # (..., samples)
-    length: int,    # wanted samples
-) -> np.ndarray:    # (..., length)
+    length: int,  # wanted samples
+) -> np.ndarray:  # (..., length)
     "Cut the end off, or add zeros there."
     y = y[..., :length]
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, length - y.shape[-1])])
@@ -109,74 +118,100 @@ def fix_length(
 class InputError(ValueError):
     "What the user gave cannot be used; the message is one line that names it and the remedy."
 
+
 def _check_rate(sr, name="audio"):
-    if not (isinstance(sr, numbers.Real) and not isinstance(sr, bool) and 0 < sr < 2**31 and sr % 1 == 0):
-        raise InputError(f"{name}: has a sample rate of {sr!r}; give a positive whole number, such as 16000")
+    if not (
+        isinstance(sr, numbers.Real) and not isinstance(sr, bool) and 0 < sr < 2**31 and sr % 1 == 0
+    ):
+        raise InputError(
+            f"{name}: has a sample rate of {sr!r}; give a positive whole number, such as 16000"
+        )
 
 # %% ../nbs/01_audio.ipynb #70de27a7
 def resample(
-    y: np.ndarray,   # (..., samples)
-    orig_sr: int,    # its rate
+    y: np.ndarray,  # (..., samples)
+    orig_sr: int,  # its rate
     target_sr: int,  # the wanted rate
     quality: str = "HQ",  # soxr's; "VHQ": the same to the last bits wherever the sound was cut, at a third more time
-) -> np.ndarray:     # (..., ceil(samples * target_sr / orig_sr)), float32
+) -> np.ndarray:  # (..., ceil(samples * target_sr / orig_sr)), float32
     "Change the sample rate; what lies above the lower Nyquist frequency is filtered away, and the 8 % below it fade (soxr)."
-    for sr in (orig_sr, target_sr): _check_rate(sr)
+    for sr in (orig_sr, target_sr):
+        _check_rate(sr)
     y = np.asarray(y, np.float32)
-    if orig_sr == target_sr: return y
+    if orig_sr == target_sr:
+        return y
     flat = y.reshape(math.prod(y.shape[:-1]), y.shape[-1]).T  # soxr wants (samples, channels)
     out = soxr.resample(flat, orig_sr, target_sr, quality=quality).T
     length = int(-(-y.shape[-1] * target_sr // orig_sr))
     return fix_length(out, length).reshape(*y.shape[:-1], length)
 
 # %% ../nbs/01_audio.ipynb #18add939
-_SHORTER = re.compile(r"^ *(?:data|SSND|Riff size) *: (\d+) \(should be \d+\)", re.M)  # libsndfile's log on WAV, AIFF, RF64
+_SHORTER = re.compile(
+    r"^ *(?:data|SSND|Riff size) *: (\d+) \(should be \d+\)", re.M
+)  # libsndfile's log on WAV, AIFF, RF64
 _UNKNOWN = 0x7FFFF000  # what SoX promises into a pipe, in bytes; ffmpeg's promise is higher still
+
 
 def _is_whole(f):
     "Whether a file reaches as far as its header says; libsndfile tells only its log."
-    if f.format == "OGG": return not re.search("^Ogg ?: (Junk after|Last page lacks)", f.extra_info, re.M)
+    if f.format == "OGG":
+        return not re.search("^Ogg ?: (Junk after|Last page lacks)", f.extra_info, re.M)
     found = _SHORTER.search(f.extra_info)
     return not found or int(found[1]) >= _UNKNOWN
+
 
 def _counts_frames(path):
     "Whether an MP3 says how long it is: by a tag in its first frame, after the ID3 block with its 4 x 7-bit length."
     with open(path, "rb") as raw:
         head = raw.read(10)
-        raw.seek(10 + sum(b << 7 * k for k, b in enumerate(head[:5:-1])) if head[:3] == b"ID3" else 0)
+        raw.seek(
+            10 + sum(b << 7 * k for k, b in enumerate(head[:5:-1])) if head[:3] == b"ID3" else 0
+        )
         return bool(re.search(b"Xing|Info", raw.read(64)))
 
 # %% ../nbs/01_audio.ipynb #ee9247af
 def check_audio(
-    y: np.ndarray,        # (samples,) or (channels, samples)
-    sr: int,              # samples per second
+    y: np.ndarray,  # (samples,) or (channels, samples)
+    sr: int,  # samples per second
     name: str = "audio",  # how an error calls it
-) -> np.ndarray:          # the same samples as float32
+) -> np.ndarray:  # the same samples as float32
     "Samples that every later function can trust: float, finite, at least one; else `InputError`."
     y = np.asarray(y)
-    def wrong(what): raise InputError(f"{name}: {what}")
-    if y.ndim not in (1, 2): wrong(f"has shape {y.shape}; give (samples,) or (channels, samples)")
-    if y.size == 0: wrong("holds no samples; record or export it again")
-    if y.ndim == 2 and len(y) > max(8, y.shape[1]): wrong(f"has {len(y)} channels of {y.shape[1]} samples; transpose it")
-    if not np.issubdtype(y.dtype, np.floating): wrong(f"holds {y.dtype} samples; divide by the full scale to get floats in [-1, 1]")
-    if not (np.abs(y) <= np.finfo(np.float32).max).all(): wrong("holds NaN or infinite samples; replace them or export it again")
+
+    def wrong(what):
+        raise InputError(f"{name}: {what}")
+
+    if y.ndim not in (1, 2):
+        wrong(f"has shape {y.shape}; give (samples,) or (channels, samples)")
+    if y.size == 0:
+        wrong("holds no samples; record or export it again")
+    if y.ndim == 2 and len(y) > max(8, y.shape[1]):
+        wrong(f"has {len(y)} channels of {y.shape[1]} samples; transpose it")
+    if not np.issubdtype(y.dtype, np.floating):
+        wrong(f"holds {y.dtype} samples; divide by the full scale to get floats in [-1, 1]")
+    if not (np.abs(y) <= np.finfo(np.float32).max).all():
+        wrong("holds NaN or infinite samples; replace them or export it again")
     _check_rate(sr, name)
     return y.astype(np.float32, copy=False)
 
 # %% ../nbs/01_audio.ipynb #ff8cf03e
 _TURNED = threading.RLock()
 
+
 @contextmanager
 def silent():
     "Hold back what C code writes to standard error, one thread at a time; Python's own errors still travel as exceptions."
     with _TURNED:
-        if sys.stderr: sys.stderr.flush()
-        try: kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        if sys.stderr:
+            sys.stderr.flush()
+        try:
+            kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         except OSError:  # nobody listens there, and no file that is opened now may become number 2
             os.open(os.devnull, os.O_WRONLY)
             return (yield)
         os.dup2(null, 2)
-        try: yield
+        try:
+            yield
         finally:
             os.dup2(kept, 2)
             os.close(kept), os.close(null)
@@ -184,17 +219,31 @@ def silent():
 # %% ../nbs/01_audio.ipynb #685ab844
 def opened(path: str | Path) -> sf.SoundFile:
     "A `soundfile.SoundFile` that is whole and not empty, or one line that says why there is none."
-    if os.path.isdir(path): raise InputError(f"{path}: is a folder; give an audio file")
-    if not os.path.isfile(path): raise InputError(f"{path}: no such file; check the spelling and the folder")
-    if not os.access(path, os.R_OK): raise InputError(f"{path}: may not be read; change its permissions")
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a folder; give an audio file")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file; check the spelling and the folder")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: may not be read; change its permissions")
     try:
-        with silent(): f = sf.SoundFile(os.fsencode(path) if os.name == "posix" else path)  # a name need not be text
+        with silent():
+            f = sf.SoundFile(
+                os.fsencode(path) if os.name == "posix" else path
+            )  # a name need not be text
     except (sf.LibsndfileError, TypeError):  # TypeError: .raw, which has no header
-        raise InputError(f"{path}: not readable as audio; give a WAV, FLAC, OGG or MP3 file, or copy it again if it is one") from None
-    if not _is_whole(f): problem = "breaks off before its end; copy or download it again"
-    elif f.frames == 0: problem = "holds no samples; record or export it again"
-    elif f.frames >= 2**62: problem = "does not say how long it is; convert it to WAV"  # a FLAC that was written to a pipe
-    else: return f
+        raise InputError(
+            f"{path}: not readable as audio; give a WAV, FLAC, OGG or MP3 file, or copy it again if it is one"
+        ) from None
+    if not _is_whole(f):
+        problem = "breaks off before its end; copy or download it again"
+    elif f.frames == 0:
+        problem = "holds no samples; record or export it again"
+    elif f.frames >= 2**62:
+        problem = (
+            "does not say how long it is; convert it to WAV"  # a FLAC that was written to a pipe
+        )
+    else:
+        return f
     f.close()
     raise InputError(f"{path}: {problem}")
 
@@ -205,26 +254,44 @@ def _blocks(f, path, seconds=60):
     try:
         while y is None or y.size:
             ended = y is not None and y.shape[1] < most
-            with silent(): y = f.read(most, dtype="float32", always_2d=True).T
-            if ended and y.size: raise InputError(f"{path}: is damaged after {read} samples; copy or download it again")  # libsndfile skips what it cannot read of an OGG
+            with silent():
+                y = f.read(most, dtype="float32", always_2d=True).T
+            if ended and y.size:
+                raise InputError(
+                    f"{path}: is damaged after {read} samples; copy or download it again"
+                )  # libsndfile skips what it cannot read of an OGG
             read += y.shape[1]
-            if 100 < (top := np.abs(y).max(initial=0)) < np.inf:  # float files may overshoot full scale, but not by 40 dB
-                raise InputError(f"{path}: holds samples up to {top:.0f}; divide by the full scale to get [-1, 1]")
-            if y.size: check_audio(y.ravel(), f.samplerate, path)  # its channels are known, however short it is
-            if y.size: yield y
+            if (
+                100 < (top := np.abs(y).max(initial=0)) < np.inf
+            ):  # float files may overshoot full scale, but not by 40 dB
+                raise InputError(
+                    f"{path}: holds samples up to {top:.0f}; divide by the full scale to get [-1, 1]"
+                )
+            if y.size:
+                check_audio(
+                    y.ravel(), f.samplerate, path
+                )  # its channels are known, however short it is
+            if y.size:
+                yield y
     except sf.LibsndfileError as e:
         raise InputError(f"{path}: is damaged ({_reason(e)}); copy or download it again") from None
     if read < f.frames and (f.format != "MP3" or _counts_frames(path)):
-        raise InputError(f"{path}: breaks off after {read} of {f.frames} samples; copy or download it again")
+        raise InputError(
+            f"{path}: breaks off after {read} of {f.frames} samples; copy or download it again"
+        )
 
-def _reason(error): return error.error_string.removeprefix("Error : ").rstrip(".")
+
+def _reason(error):
+    return error.error_string.removeprefix("Error : ").rstrip(".")
 
 # %% ../nbs/01_audio.ipynb #108735ab
 def load(
-    path: str | Path,       # WAV, FLAC, OGG, MP3, AIFF: what libsndfile reads
+    path: str | Path,  # WAV, FLAC, OGG, MP3, AIFF: what libsndfile reads
     sr: int | None = None,  # wanted rate; None keeps the file's own
-    mono: bool = True,      # average the channels; False keeps (channels, samples)
-) -> tuple[np.ndarray, int]:  # float32, (samples,) or (channels, samples), full scale 1 (lossy and float files may overshoot); its rate
+    mono: bool = True,  # average the channels; False keeps (channels, samples)
+) -> tuple[
+    np.ndarray, int
+]:  # float32, (samples,) or (channels, samples), full scale 1 (lossy and float files may overshoot); its rate
     "Read an audio file; `InputError` if it is missing, damaged, empty or not finite."
     with opened(path) as f:
         y, rate = np.concatenate(list(_blocks(f, path)), axis=1), f.samplerate
@@ -233,11 +300,11 @@ def load(
 
 # %% ../nbs/01_audio.ipynb #838b3c47
 def stream(
-    path: str | Path,       # as in `load`
+    path: str | Path,  # as in `load`
     sr: int | None = None,  # wanted rate; None keeps the file's own
-    seconds: float = 10,    # of sound in memory at a time
-    mono: bool = True,      # average the channels; False keeps (channels, samples)
-):                          # yields float32 (samples,) or (channels, samples); their concatenation is what `load` gives
+    seconds: float = 10,  # of sound in memory at a time
+    mono: bool = True,  # average the channels; False keeps (channels, samples)
+):  # yields float32 (samples,) or (channels, samples); their concatenation is what `load` gives
     "Read a recording of any length piece by piece, resampled as if it were one piece."
     with opened(path) as f:
         pieces = (y.mean(0) if mono else y for y in _blocks(f, path, seconds))
@@ -249,12 +316,16 @@ def _resampled(pieces, orig_sr, target_sr):
     _check_rate(target_sr)
     to_rate, taken, given = None, 0, 0
     for y in pieces:
-        to_rate = to_rate or soxr.ResampleStream(orig_sr, target_sr, len(y) if y.ndim > 1 else 1, dtype="float32", quality="HQ")
+        to_rate = to_rate or soxr.ResampleStream(
+            orig_sr, target_sr, len(y) if y.ndim > 1 else 1, dtype="float32", quality="HQ"
+        )
         out = to_rate.resample_chunk(y.T).T  # soxr wants (samples, channels)
         taken, given = taken + y.shape[-1], given + out.shape[-1]
-        if out.size: yield out
+        if out.size:
+            yield out
     rest = to_rate.resample_chunk(y.T[:0], last=True).T  # what the filter still holds
-    if length := int(-(-taken * target_sr // orig_sr)) - given: yield fix_length(rest, length)
+    if length := int(-(-taken * target_sr // orig_sr)) - given:
+        yield fix_length(rest, length)
 
 # %% ../nbs/01_audio.ipynb #1e4d41c5
 def describe(path: str | Path) -> str:
@@ -262,22 +333,39 @@ def describe(path: str | Path) -> str:
     samples, power, peak = 0, 0.0, 0.0
     with opened(path) as f:
         for y in _blocks(f, path):
-            samples, power, peak = samples + y.shape[1], power + np.square(y, dtype=np.float64).sum(), max(peak, np.abs(y).max())
+            samples, power, peak = (
+                samples + y.shape[1],
+                power + np.square(y, dtype=np.float64).sum(),
+                max(peak, np.abs(y).max()),
+            )
     level = np.sqrt(power / samples / f.channels)
     return f"{f.channels} channel{'s' * (f.channels > 1)}, {f.samplerate} Hz, {samples / f.samplerate:.3f} s, level {to_db(level):.1f} dB, peak {peak:.3f}"
 
 # %% ../nbs/01_audio.ipynb #58f39b4a
-FORMATS = {"WAV": (1024, 2**31 - 1), "AIFF": (1024, 655_350), "FLAC": (8, 655_350),  # most channels, highest rate
-           "OGG": (255, 200_000), "MP3": (2, 48_000)}
+FORMATS = {
+    "WAV": (1024, 2**31 - 1),
+    "AIFF": (1024, 655_350),
+    "FLAC": (8, 655_350),  # most channels, highest rate
+    "OGG": (255, 200_000),
+    "MP3": (2, 48_000),
+}
+
 
 def check_format(form: str, subtype: str | None, channels: int, sr: int, name: str):
     "`InputError` for what a format cannot hold."
-    if form not in FORMATS: raise InputError(f"{name}: no format {form!r} is known here; give one of {', '.join(FORMATS)}")
+    if form not in FORMATS:
+        raise InputError(
+            f"{name}: no format {form!r} is known here; give one of {', '.join(FORMATS)}"
+        )
     most, highest = FORMATS[form]
     if channels > most or sr > highest:
         remedy = "keep fewer channels" if form == "WAV" else "choose WAV"
-        raise InputError(f"{name}: {form} takes at most {most} channels at {highest} Hz, not {channels} at {sr}; {remedy}")
-    if not sf.check_format(form, subtype): raise InputError(f"{name}: {form} has no subtype {subtype}; choose another")
+        raise InputError(
+            f"{name}: {form} takes at most {most} channels at {highest} Hz, not {channels} at {sr}; {remedy}"
+        )
+    if not sf.check_format(form, subtype):
+        raise InputError(f"{name}: {form} has no subtype {subtype}; choose another")
+
 
 def rounded(y: np.ndarray, bits: int) -> np.ndarray:
     "To the nearest step: libsndfile rounds down in WAV and AIFF, which doubles the error."
@@ -285,25 +373,30 @@ def rounded(y: np.ndarray, bits: int) -> np.ndarray:
 
 # %% ../nbs/01_audio.ipynb #f8b72d1f
 def encode(
-    y: np.ndarray,               # (samples,) or (channels, samples) in [-1, 1]
-    sr: int,                     # samples per second
-    form: str = "WAV",           # one of `FORMATS`
-    subtype: str | None = None,  # "PCM_16" (what None means for WAV, AIFF, FLAC), "PCM_24", "FLOAT", ...
-    name: str = "audio",         # how an error calls it
+    y: np.ndarray,  # (samples,) or (channels, samples) in [-1, 1]
+    sr: int,  # samples per second
+    form: str = "WAV",  # one of `FORMATS`
+    subtype: str
+    | None = None,  # "PCM_16" (what None means for WAV, AIFF, FLAC), "PCM_24", "FLOAT", ...
+    name: str = "audio",  # how an error calls it
 ) -> bytes:
     "An audio file in memory; samples beyond [-1, 1] are clipped, never wrapped."
     y = np.atleast_2d(np.clip(check_audio(y, sr, name), -1, 1)).T
     check_format(form, subtype, y.shape[1], sr, name)
-    if bits := re.fullmatch(r"PCM_[SU]?(\d+)", subtype or sf.default_subtype(form)): y = rounded(y, int(bits[1]))
+    if bits := re.fullmatch(r"PCM_[SU]?(\d+)", subtype or sf.default_subtype(form)):
+        y = rounded(y, int(bits[1]))
     buffer = io.BytesIO()
     try:
         with sf.SoundFile(buffer, "w", int(sr), y.shape[1], subtype, format=form) as f:
-            for i in range(0, len(y), 1 << 16): f.write(y[i : i + (1 << 16)])  # one long write overflows Vorbis' stack
-    except sf.LibsndfileError as e: raise InputError(f"{name}: {_reason(e)}; choose another rate or format") from None
+            for i in range(0, len(y), 1 << 16):
+                f.write(y[i : i + (1 << 16)])  # one long write overflows Vorbis' stack
+    except sf.LibsndfileError as e:
+        raise InputError(f"{name}: {_reason(e)}; choose another rate or format") from None
     return buffer.getvalue()
 
 # %% ../nbs/01_audio.ipynb #0ce408fb
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota or file-size limit used up
+
 
 def _make(path, part):
     "An empty file and its folders; where that is impossible for any reason but space, the place is wrong."
@@ -311,8 +404,12 @@ def _make(path, part):
         part.parent.mkdir(parents=True, exist_ok=True)
         part.touch(exist_ok=False)
     except OSError as e:
-        if e.errno in _FULL: raise OSError(e.errno, e.strerror) from None
-        raise InputError(f"{path}: cannot be written ({e.strerror}); choose another folder or name") from None
+        if e.errno in _FULL:
+            raise OSError(e.errno, e.strerror) from None
+        raise InputError(
+            f"{path}: cannot be written ({e.strerror}); choose another folder or name"
+        ) from None
+
 
 @contextmanager
 def replacing(
@@ -320,8 +417,10 @@ def replacing(
 ):
     "A temporary path beside `path` that takes its name only if the block succeeds; else nothing stays behind."
     final = Path(os.path.realpath(path))  # through a link, as an ordinary write would go
-    if os.path.isdir(final): raise InputError(f"{path}: is a folder; give a file name")
-    if os.path.exists(final) and not os.path.isfile(final): raise InputError(f"{path}: is a device or pipe; give a file name")
+    if os.path.isdir(final):
+        raise InputError(f"{path}: is a folder; give a file name")
+    if os.path.exists(final) and not os.path.isfile(final):
+        raise InputError(f"{path}: is a device or pipe; give a file name")
     made = [p for p in final.parents if not os.path.exists(p)]
     part = final.with_name(f".part-{secrets.token_hex(3)}-{final.name}")
     try:
@@ -329,11 +428,14 @@ def replacing(
         yield part
         os.replace(part, final)
     except OSError as e:
-        if e.filename not in (None, str(part)): raise  # about another file
+        if e.filename not in (None, str(part)):
+            raise  # about another file
         raise OSError(e.errno or errno.EIO, e.strerror or str(e), str(path)) from None
     finally:
-        with suppress(OSError): part.unlink()
-        with suppress(OSError): [p.rmdir() for p in made]  # the deepest first; stops at one that holds something
+        with suppress(OSError):
+            part.unlink()
+        with suppress(OSError):
+            [p.rmdir() for p in made]  # the deepest first; stops at one that holds something
 
 # %% ../nbs/01_audio.ipynb #b54437ab
 def format_of(
@@ -342,8 +444,12 @@ def format_of(
     "The format that a file name asks for."
     form = Path(path).suffix[1:].upper()
     form = {"AIF": "AIFF", "OPUS": "OGG"}.get(form, form)
-    if form not in FORMATS: raise InputError(f"{path}: names no format known here; end it in .wav, .flac, .ogg, .opus, .mp3 or .aiff")
+    if form not in FORMATS:
+        raise InputError(
+            f"{path}: names no format known here; end it in .wav, .flac, .ogg, .opus, .mp3 or .aiff"
+        )
     return form
+
 
 def subtype_of(
     path: str | Path,
@@ -353,12 +459,13 @@ def subtype_of(
 
 # %% ../nbs/01_audio.ipynb #bf691cdf
 def save(
-    path: str | Path,            # the format follows the suffix: .wav, .flac, .ogg, .opus, .mp3, .aiff
-    y: np.ndarray,               # (samples,) or (channels, samples) in [-1, 1]
-    sr: int,                     # samples per second
+    path: str | Path,  # the format follows the suffix: .wav, .flac, .ogg, .opus, .mp3, .aiff
+    y: np.ndarray,  # (samples,) or (channels, samples) in [-1, 1]
+    sr: int,  # samples per second
     subtype: str | None = None,  # e.g. "PCM_16" (the default for WAV and FLAC), "PCM_24", "FLOAT"
 ) -> Path:
     "Write an audio file whole or not at all; samples beyond [-1, 1] are clipped, never wrapped."
     data = encode(y, sr, format_of(path), subtype or subtype_of(path), str(path))
-    with replacing(path) as part: part.write_bytes(data)
+    with replacing(path) as part:
+        part.write_bytes(data)
     return Path(path)

@@ -18,7 +18,17 @@ from keras import layers, ops
 from . import specgan
 from .datasets import Clips
 from .mel import MelConfig, istft, magnitude, mel_picture, stft
-from .specgan import Recipe, batches, config_for, grown, normalised, picture_discriminator, projection, run_of, with_label
+from gan_audio_tut.specgan import (
+    Recipe,
+    batches,
+    config_for,
+    grown,
+    normalised,
+    picture_discriminator,
+    projection,
+    run_of,
+    with_label,
+)
 from .training import State
 from .wavegan import WaveRecipe, wave_gan
 
@@ -26,104 +36,134 @@ from .wavegan import WaveRecipe, wave_gan
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class SpectralHead(layers.Layer):
     "(B, frames, n) -> (B, (frames - 1) * hop_length) samples: three numbers a bin, then the inverse STFT (after Siuzdak 2024, section 3)."
+
     def __init__(self, n_fft=512, hop_length=128, start=-3.0, **kwargs):
         super().__init__(**kwargs)
         self.n_fft, self.hop_length, self.start = n_fft, hop_length, start
         self.spread = layers.Dense(3 * (n_fft // 2 + 1))
 
-    def build(self, shape): self.spread.build(shape)
+    def build(self, shape):
+        self.spread.build(shape)
 
     def call(self, x):
-        gain, a, b = ops.split(ops.cast(self.spread(x), "float32"), 3, axis=-1)  # each (B, frames, bins)
+        gain, a, b = ops.split(
+            ops.cast(self.spread(x), "float32"), 3, axis=-1
+        )  # each (B, frames, bins)
         gain = ops.exp(ops.minimum(gain + self.start, 6.0))
         return istft(gain * a, gain * b, self.hop_length, (ops.shape(x)[1] - 1) * self.hop_length)
 
-    def get_config(self): return super().get_config() | {"n_fft": self.n_fft, "hop_length": self.hop_length, "start": self.start}
+    def get_config(self):
+        return super().get_config() | {
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "start": self.start,
+        }
 
 # %% ../nbs/09a_backbone.ipynb #c88de8c2
 def frame_block(
-    x,                 # (B, frames, n)
-    kernel: int = 7,   # frames seen
-    grow: int = 2,     # width of the hidden layer, as a multiple of n
+    x,  # (B, frames, n)
+    kernel: int = 7,  # frames seen
+    grow: int = 2,  # width of the hidden layer, as a multiple of n
     dilation: int = 1,  # from one of these frames to the next
-):                     # (B, frames, n)
+):  # (B, frames, n)
     "Along time, across channels, and added (after Liu et al. 2022, section 2.6, with RMS norm)."
     n = x.shape[-1]
     h = layers.DepthwiseConv1D(kernel, padding="same", dilation_rate=dilation)(x)
     h = layers.RMSNormalization(axis=-1)(h)
-    h = layers.Dense(grow * n, activation="gelu")(h)                                        # (B, frames, grow * n)
-    return layers.Add()([x, layers.Dense(n, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)])
+    h = layers.Dense(grow * n, activation="gelu")(h)  # (B, frames, grow * n)
+    return layers.Add()(
+        [x, layers.Dense(n, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)]
+    )
 
 # %% ../nbs/09a_backbone.ipynb #58875387
 def spectral_generator(
-    latent_dim: int = 64,   # size of z
-    classes: int = 10,      # 0: no label
-    frames: int = 64,       # of the sound, a multiple of 16
-    width: int = 16,        # of the picture half, as in `picture_generator`
-    dim: int = 128,         # numbers a frame in the frame blocks
+    latent_dim: int = 64,  # size of z
+    classes: int = 10,  # 0: no label
+    frames: int = 64,  # of the sound, a multiple of 16
+    width: int = 16,  # of the picture half, as in `picture_generator`
+    dim: int = 128,  # numbers a frame in the frame blocks
     blocks: int = 2,
     norm: str | None = "pixel",
-    n_fft: int = 512, hop_length: int = 128,  # of the head
+    n_fft: int = 512,
+    hop_length: int = 128,  # of the head
     head: type = SpectralHead,
-) -> keras.Model:           # (z (B, latent_dim), label (B,)) -> (B, frames * hop_length) samples
+) -> keras.Model:  # (z (B, latent_dim), label (B,)) -> (B, frames * hop_length) samples
     "A picture that nobody looks at, frame blocks, spectral head."
     z, label = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
-    x = grown(with_label(z, label, classes), frames // 2, 32, width, norm)                # (B, 32, 32, 16)
-    x = layers.Conv2DTranspose(width // 2, (4, 3), (2, 1), padding="same")(x)             # (B, 64, 32, 8)
+    x = grown(with_label(z, label, classes), frames // 2, 32, width, norm)  # (B, 32, 32, 16)
+    x = layers.Conv2DTranspose(width // 2, (4, 3), (2, 1), padding="same")(x)  # (B, 64, 32, 8)
     x = layers.ReLU()(normalised(x, norm))
-    x = layers.Dense(dim)(layers.Reshape((frames, 16 * width))(x))                        # (B, 64, 128)
-    for _ in range(blocks): x = frame_block(x)
-    x = ops.pad(layers.RMSNormalization(axis=-1)(x), [(0, 0), (0, 1), (0, 0)], "symmetric")  # (B, 65, 128)
-    return keras.Model([z, label] if classes else z, head(n_fft, hop_length)(x), name="spectral_generator")
+    x = layers.Dense(dim)(layers.Reshape((frames, 16 * width))(x))  # (B, 64, 128)
+    for _ in range(blocks):
+        x = frame_block(x)
+    x = ops.pad(
+        layers.RMSNormalization(axis=-1)(x), [(0, 0), (0, 1), (0, 0)], "symmetric"
+    )  # (B, 65, 128)
+    return keras.Model(
+        [z, label] if classes else z, head(n_fft, hop_length)(x), name="spectral_generator"
+    )
 
 # %% ../nbs/09a_backbone.ipynb #9fb6b977
 def pulse_share(
     y: np.ndarray,  # (N, samples)
-    sr: int,        # samples per second
-    band: tuple = (1500, 3500), pace: tuple = (80, 300), moves: tuple = (40, 1000),  # Hz
+    sr: int,  # samples per second
+    band: tuple = (1500, 3500),
+    pace: tuple = (80, 300),
+    moves: tuple = (40, 1000),  # Hz
 ) -> float:
     "Of the power with which the band's envelope moves faster than syllables (`moves`), the share at the pace of a voice; the mean over clips."
     n = y.shape[1]
     f, spectrum = np.fft.rfftfreq(n, 1 / sr), np.fft.rfft(y)
     one_sided = np.zeros((len(y), n), complex)
     one_sided[:, : len(f)] = np.where((f > band[0]) & (f < band[1]), spectrum, 0)
-    envelope = np.abs(np.fft.ifft(one_sided))                       # of the analytic signal
+    envelope = np.abs(np.fft.ifft(one_sided))  # of the analytic signal
     power = np.abs(np.fft.rfft((envelope - envelope.mean(1, keepdims=True)) * np.hanning(n))) ** 2
     part = lambda low, high: power[:, (f > low) & (f < high)].sum(1)
     return float(np.mean(part(*pace) / (part(*moves) + 1e-12)))
 
 # %% ../nbs/09a_backbone.ipynb #744e49b7
 def log_spectrogram(
-    y,                 # (B, samples)
-    n_fft: int, hop_length: int,
+    y,  # (B, samples)
+    n_fft: int,
+    hop_length: int,
     floor: float = 1e-3,  # magnitudes below count as this
-):                     # (B, samples // hop_length, n_fft // 2), about -1 to 1
+):  # (B, samples // hop_length, n_fft // 2), about -1 to 1
     "Log magnitudes as a network likes them, without the last frame and the highest bin."
     return (ops.log(magnitude(*stft(y, n_fft, hop_length), floor)) / 3.5 + 1)[:, :-1, :-1]
 
 # %% ../nbs/09a_backbone.ipynb #808dcbcf
 def frame_discriminator(
-    classes: int = 10,   # 0: no label
-    frames: int = 256,   # a multiple of 16
+    classes: int = 10,  # 0: no label
+    frames: int = 256,  # a multiple of 16
     bins: int = 32,
-    width: int = 64,     # channels of the first two layers; twice as many in the last two
-) -> keras.Model:        # (spectrogram (B, frames, bins), label (B,)) -> logits (B, 1)
+    width: int = 64,  # channels of the first two layers; twice as many in the last two
+) -> keras.Model:  # (spectrogram (B, frames, bins), label (B,)) -> logits (B, 1)
     "Four strided convolutions along time; the label by projection."
     spectrum, label = keras.Input((frames, bins)), keras.Input((), dtype="int32")
     x = spectrum
-    for channels in (width, width, 2 * width, 2 * width):                                 # -> (B, 16, 128)
+    for channels in (width, width, 2 * width, 2 * width):  # -> (B, 16, 128)
         x = layers.LeakyReLU(0.2)(layers.Conv1D(channels, 5, 2, padding="same")(x))
     x = layers.Flatten()(x)
     logit = layers.Dense(1)(x)
-    if classes: logit = layers.Add()([logit, projection(x, label, classes)])
-    return keras.Model([spectrum, label] if classes else spectrum, layers.Activation("linear", dtype="float32")(logit), name="frame_discriminator")
+    if classes:
+        logit = layers.Add()([logit, projection(x, label, classes)])
+    return keras.Model(
+        [spectrum, label] if classes else spectrum,
+        layers.Activation("linear", dtype="float32")(logit),
+        name="frame_discriminator",
+    )
 
 # %% ../nbs/09a_backbone.ipynb #c440b290
 def together(discriminators, classes):
     "Several discriminators as one: a view for each, one label for all, their logits side by side."
-    views, label = [keras.Input(d.inputs[0].shape[1:]) for d in discriminators], keras.Input((), dtype="int32")
+    views, label = (
+        [keras.Input(d.inputs[0].shape[1:]) for d in discriminators],
+        keras.Input((), dtype="int32"),
+    )
     logits = [d([v, label] if classes else v) for d, v in zip(discriminators, views)]
-    return keras.Model([*views, label] if classes else views, layers.Concatenate()(logits), name="discriminators")
+    return keras.Model(
+        [*views, label] if classes else views, layers.Concatenate()(logits), name="discriminators"
+    )
 
 # %% ../nbs/09a_backbone.ipynb #3f6102ea
 def softened(x, share):
@@ -133,14 +173,14 @@ def softened(x, share):
 
 # %% ../nbs/09a_backbone.ipynb #6cf26b71
 def moved(
-    y,                      # (B, samples)
-    seed,                   # of the draw, see `seed_pair`
-    shift: int = 400,       # samples, at most, to either side
-    gain_db: float = 6.0,   # at most, up or down
-):                          # (B, samples)
+    y,  # (B, samples)
+    seed,  # of the draw, see `seed_pair`
+    shift: int = 400,  # samples, at most, to either side
+    gain_db: float = 6.0,  # at most, up or down
+):  # (B, samples)
     "Each sound at another time and another level; what is moved in is silence."
     u = tf.random.stateless_uniform((tf.shape(y)[0], 2), seed)
-    at = tf.cast(u[:, :1] * (2 * shift + 1), tf.int32)                                    # 0 to 2 shift
+    at = tf.cast(u[:, :1] * (2 * shift + 1), tf.int32)  # 0 to 2 shift
     y = tf.gather(tf.pad(y, [(0, 0), (shift, shift)]), at + tf.range(y.shape[1]), batch_dims=1)
     return y * 10 ** ((2 * u[:, 1:] - 1) * gain_db / 20)
 
@@ -148,20 +188,32 @@ def moved(
 @dataclass(frozen=True)
 class SpectralRecipe(Recipe):
     "A way to train the waveform GAN: the picture GAN's settings, and these."
+
     batch_size: int = 32
-    dim: int = 128           # numbers a frame in the frame blocks
+    dim: int = 128  # numbers a frame in the frame blocks
     blocks: int = 2
-    fine: int = 64           # width of the short-window discriminator; 0 leaves it out
-    share: float = 0.1       # of its slope, that reaches the generator
-    shift: float = 0.0       # seconds, what a sound is moved by at most before it is judged
-    gain_db: float = 0.0     # dB, what it is made louder or softer by at most
+    fine: int = 64  # width of the short-window discriminator; 0 leaves it out
+    share: float = 0.1  # of its slope, that reaches the generator
+    shift: float = 0.0  # seconds, what a sound is moved by at most before it is judged
+    gain_db: float = 0.0  # dB, what it is made louder or softer by at most
 
 # %% ../nbs/09a_backbone.ipynb #c8158db4
 def views_of(config, recipe):
     "The job's `view`: the mel picture, and the short window's spectrogram if there is a discriminator for it."
+
     def view(y):
         seen = [mel_picture(y, config)]
-        return seen + [softened(log_spectrogram(y, config.n_fft // 8, config.hop_length // 4), recipe.share)] if recipe.fine else seen
+        return (
+            seen
+            + [
+                softened(
+                    log_spectrogram(y, config.n_fft // 8, config.hop_length // 4), recipe.share
+                )
+            ]
+            if recipe.fine
+            else seen
+        )
+
     return view
 
 # %% ../nbs/09a_backbone.ipynb #9e36a10b
@@ -174,25 +226,55 @@ def spectral_gan(
 ) -> State:
     "The waveform GAN of a data set, ready for `fit`."
     config = config_for(clips, config)
-    frames, classes = clips.audio.shape[1] // config.hop_length, len(clips.classes) if recipe.conditional else 0
+    frames, classes = (
+        clips.audio.shape[1] // config.hop_length,
+        len(clips.classes) if recipe.conditional else 0,
+    )
     keras.utils.set_random_seed(seed)
-    generator = spectral_generator(recipe.latent_dim, classes, frames, recipe.width, recipe.dim, recipe.blocks, recipe.g_norm, config.n_fft, config.hop_length, head)
+    generator = spectral_generator(
+        recipe.latent_dim,
+        classes,
+        frames,
+        recipe.width,
+        recipe.dim,
+        recipe.blocks,
+        recipe.g_norm,
+        config.n_fft,
+        config.hop_length,
+        head,
+    )
     judges = [picture_discriminator(classes, frames, config.n_mels, recipe.width, recipe.d_norm)]
-    if recipe.fine: judges.append(frame_discriminator(classes, 4 * frames, config.n_fft // 16, recipe.fine))
-    change = lambda y, seed: moved(y, seed, round(recipe.shift * clips.sr), recipe.gain_db) if recipe.shift or recipe.gain_db else y
-    return run_of(recipe, generator, together(judges, classes), batches(clips.audio, clips.labels, recipe), seed, view=views_of(config, recipe), augment=change)
+    if recipe.fine:
+        judges.append(frame_discriminator(classes, 4 * frames, config.n_fft // 16, recipe.fine))
+    change = lambda y, seed: (
+        moved(y, seed, round(recipe.shift * clips.sr), recipe.gain_db)
+        if recipe.shift or recipe.gain_db
+        else y
+    )
+    return run_of(
+        recipe,
+        generator,
+        together(judges, classes),
+        batches(clips.audio, clips.labels, recipe),
+        seed,
+        view=views_of(config, recipe),
+        augment=change,
+    )
 
 # %% ../nbs/09a_backbone.ipynb #d31955d7
 RECIPES = specgan.RECIPES | {"wavegan": WaveRecipe(), "spectral": SpectralRecipe()}
 
 # %% ../nbs/09a_backbone.ipynb #e126209c
 def build(
-    name: str,                # a key of `RECIPES`
+    name: str,  # a key of `RECIPES`
     clips: Clips,
     config: MelConfig | None = None,
     seed: int = 0,
 ) -> State:
     "A run of a named recipe, ready for `fit`."
     recipe = RECIPES[name]
-    if isinstance(recipe, WaveRecipe): return wave_gan(clips, recipe, seed)
-    return (spectral_gan if isinstance(recipe, SpectralRecipe) else specgan.picture_gan)(clips, recipe, config, seed)
+    if isinstance(recipe, WaveRecipe):
+        return wave_gan(clips, recipe, seed)
+    return (spectral_gan if isinstance(recipe, SpectralRecipe) else specgan.picture_gan)(
+        clips, recipe, config, seed
+    )

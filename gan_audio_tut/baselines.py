@@ -19,14 +19,29 @@ from .mel import istft, stft
 def ideal_mask(
     clean: np.ndarray,  # (samples,)
     noisy: np.ndarray,  # (samples,)
-    n_fft: int = 512, hop_length: int = 128,
-) -> np.ndarray:        # (samples,)
+    n_fft: int = 512,
+    hop_length: int = 128,
+) -> np.ndarray:  # (samples,)
     "The noisy sound through its ideal ratio mask: a yardstick for what levels can mend (Wang et al. 2014, section II)."
-    if clean.shape != noisy.shape: raise InputError(f"clean of shape {clean.shape}, noisy of {noisy.shape}; give as many samples")
-    speech, noise = (re**2 + im**2 for re, im in (_spectrum(v, n_fft, hop_length) for v in (clean, noisy - clean)))
-    return _sound(np.sqrt(speech / (speech + noise + 1e-12)), *_spectrum(noisy, n_fft, hop_length), hop_length, len(noisy))
+    if clean.shape != noisy.shape:
+        raise InputError(
+            f"clean of shape {clean.shape}, noisy of {noisy.shape}; give as many samples"
+        )
+    speech, noise = (
+        re**2 + im**2
+        for re, im in (_spectrum(v, n_fft, hop_length) for v in (clean, noisy - clean))
+    )
+    return _sound(
+        np.sqrt(speech / (speech + noise + 1e-12)),
+        *_spectrum(noisy, n_fft, hop_length),
+        hop_length,
+        len(noisy),
+    )
 
-def _spectrum(y, n_fft, hop_length): return (np.asarray(v)[0] for v in stft(y[None], n_fft, hop_length))  # two of (frames, bins)
+
+def _spectrum(y, n_fft, hop_length):
+    return (np.asarray(v)[0] for v in stft(y[None], n_fft, hop_length))  # two of (frames, bins)
+
 
 def _sound(gain, re, im, hop_length, samples):
     gain = gain.astype(np.float32)
@@ -54,55 +69,71 @@ def _leaning(excess, memory):
 
 # %% ../nbs/11b_baselines.ipynb #601f7d64
 def wiener(
-    y: np.ndarray,         # (samples,)
-    sr: int,               # samples per second
-    n_fft: int = 256, hop_length: int = 64,
-    floor: float = 0.1,    # the least gain: less noise, not none
+    y: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
+    n_fft: int = 256,
+    hop_length: int = 64,
+    floor: float = 0.1,  # the least gain: less noise, not none
     memory: float = 0.98,  # weight of the frame before, in [0, 1)
-    window: float = 1.5,   # seconds within which somebody pauses
-) -> np.ndarray:           # (samples,)
+    window: float = 1.5,  # seconds within which somebody pauses
+) -> np.ndarray:  # (samples,)
     "A Wiener filter that takes the quietest moments for the noise (Ephraim and Malah 1984, equation 51; Martin 2001)."
-    if not (0 <= floor <= 1 and 0 <= memory < 1 and window > 0): raise InputError(f"wiener: floor {floor}, memory {memory}, window {window}: give 0 to 1, at least 0 and less than 1, more than 0 s")
+    if not (0 <= floor <= 1 and 0 <= memory < 1 and window > 0):
+        raise InputError(
+            f"wiener: floor {floor}, memory {memory}, window {window}: give 0 to 1, at least 0 and less than 1, more than 0 s"
+        )
     re, im = _spectrum(check_audio(y, sr), n_fft, hop_length)
     noise = _quietest(re**2 + im**2, max(3, round(window * sr / hop_length)))
-    return _sound(np.maximum(_leaning((re**2 + im**2) / noise, memory), floor), re, im, hop_length, len(y))
+    return _sound(
+        np.maximum(_leaning((re**2 + im**2) / noise, memory), floor), re, im, hop_length, len(y)
+    )
 
 # %% ../nbs/11b_baselines.ipynb #c3a6891d
 def chirps(
     hiss: np.ndarray,  # (samples,), noise and nothing else, half a second and more
-    out: np.ndarray,   # (samples,), what a filter has made of it
-    sr: int,           # samples per second
+    out: np.ndarray,  # (samples,), what a filter has made of it
+    sr: int,  # samples per second
     below: float = 0.0,  # count what stands above the hiss less so many dB
 ) -> float:
     "How many bins a second of what came out stand alone, and above what the hiss was on average."
     n = 2 ** round(np.log2(0.032 * sr))
-    before, after = (np.add(*(np.square(v) for v in _spectrum(v, n, n // 4)))[20:-20] for v in (hiss, out))
-    alone = (after == maximum_filter(after, (9, 5))) & (after > 10 ** (-below / 10) * before.mean(0))
+    before, after = (
+        np.add(*(np.square(v) for v in _spectrum(v, n, n // 4)))[20:-20] for v in (hiss, out)
+    )
+    alone = (after == maximum_filter(after, (9, 5))) & (
+        after > 10 ** (-below / 10) * before.mean(0)
+    )
     return alone.sum() / (len(hiss) / sr)
 
 # %% ../nbs/11b_baselines.ipynb #00b05a75
 def at_least(
-    y: np.ndarray,       # (any,), what is left of samples: a limit, or 0
+    y: np.ndarray,  # (any,), what is left of samples: a limit, or 0
     filled: np.ndarray,  # (any,), what they might have been
-) -> np.ndarray:         # (any,)
+) -> np.ndarray:  # (any,)
     "A clipped sample was at least as far from zero as it is; of a 0 nothing is known."
     return np.where(y == 0, filled, np.sign(y) * np.maximum(np.sign(y) * filled, np.abs(y)))
 
+
 def _checked(y, lost):
     y, lost = np.asarray(y), np.asarray(lost)
-    if y.ndim != 1 or lost.shape != y.shape or lost.dtype != bool: raise InputError(f"lost: {lost.dtype} of shape {lost.shape} for samples of shape {y.shape}; give a bool for each sample")
-    if not np.isfinite(y).all(): raise InputError("samples: NaN or infinite; mark them as lost and set them to 0")
+    if y.ndim != 1 or lost.shape != y.shape or lost.dtype != bool:
+        raise InputError(
+            f"lost: {lost.dtype} of shape {lost.shape} for samples of shape {y.shape}; give a bool for each sample"
+        )
+    if not np.isfinite(y).all():
+        raise InputError("samples: NaN or infinite; mark them as lost and set them to 0")
     return y.astype(np.float32), lost
 
 # %% ../nbs/11b_baselines.ipynb #b3006b0a
 def cubic_fill(
-    y: np.ndarray,     # (samples,); where clipped, at its limit; where lost, 0
+    y: np.ndarray,  # (samples,); where clipped, at its limit; where lost, 0
     lost: np.ndarray,  # (samples,) of bool
-) -> np.ndarray:       # (samples,)
+) -> np.ndarray:  # (samples,)
     "A cubic spline through the samples that are there; beyond the first and the last of them, their value."
     y, lost = _checked(y, lost)
     t = np.flatnonzero(~lost)
-    if not 2 <= len(t) < len(y): return y
+    if not 2 <= len(t) < len(y):
+        return y
     spline = CubicSpline(t, y[t])(np.clip(np.arange(len(y)), t[0], t[-1]))
     return np.where(lost, at_least(y, spline), y).astype(np.float32)
 
@@ -113,22 +144,29 @@ def _predicted(y, lost, order, rounds):
     known = np.where(lost, 0, z)
     for _ in range(rounds):
         r = np.fft.irfft(np.abs(np.fft.rfft(z * shape, 2 * len(z))) ** 2)[: order + 1]
-        if r[0] < 1e-12: return y
-        c = np.concatenate([[1], -solve_toeplitz(r[:order] + 1e-6 * r[0] * (np.arange(order) == 0), r[1:])])
-        b = np.correlate(c, c, "full")[order:]                      # lags 0 to `order`
+        if r[0] < 1e-12:
+            return y
+        c = np.concatenate(
+            [[1], -solve_toeplitz(r[:order] + 1e-6 * r[0] * (np.arange(order) == 0), r[1:])]
+        )
+        b = np.correlate(c, c, "full")[order:]  # lags 0 to `order`
         error = np.convolve(known, np.concatenate([b[:0:-1], b]), "same")
         z[at] = at_least(y[at], solveh_banded(_band(at, b), -error[at], lower=True))
     return z
 
+
 def _band(at, b):
     "The lower diagonals of the matrix with `b[|i - j|]` for the missing samples i and j."
     apart = [at[d:] - at[: len(at) - d] for d in range(min(len(b), len(at)))]
-    rows = [np.pad(np.where(v < len(b), b[np.minimum(v, len(b) - 1)], 0), (0, d)) for d, v in enumerate(apart)]
+    rows = [
+        np.pad(np.where(v < len(b), b[np.minimum(v, len(b) - 1)], 0), (0, d))
+        for d, v in enumerate(apart)
+    ]
     return np.stack(rows) + 1e-7 * b[0] * (np.arange(len(rows)) == 0)[:, None]
 
 # %% ../nbs/11b_baselines.ipynb #e9a618d5
 def ar_sizes(
-    sr: int,              # samples per second
+    sr: int,  # samples per second
 ) -> tuple[int, int, int]:  # order, block, context in samples
     "Sizes for `ar_fill` at a rate: in time as at 8 kHz, to the next power of two; no order above 64."
     k = 2 ** max(0, round(np.log2(sr / 8000)))
@@ -136,12 +174,13 @@ def ar_sizes(
 
 # %% ../nbs/11b_baselines.ipynb #1d18f665
 def ar_fill(
-    y: np.ndarray,      # (samples,); where clipped, at its limit; where lost, 0
-    lost: np.ndarray,   # (samples,) of bool
-    order: int = 32,    # samples that predict the next
-    block: int = 512, context: int = 256,  # samples filled at a time, and looked at on either side; see `ar_sizes`
+    y: np.ndarray,  # (samples,); where clipped, at its limit; where lost, 0
+    lost: np.ndarray,  # (samples,) of bool
+    order: int = 32,  # samples that predict the next
+    block: int = 512,
+    context: int = 256,  # samples filled at a time, and looked at on either side; see `ar_sizes`
     rounds: int = 3,
-) -> np.ndarray:        # (samples,)
+) -> np.ndarray:  # (samples,)
     "Missing samples by linear prediction (Janssen et al. 1986); clipped ones at least as far from zero as they are. The rest stays bit for bit, and so does a stretch with fewer than two orders of samples left."
     y, lost = _checked(y, lost)
     out = y.copy()

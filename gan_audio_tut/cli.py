@@ -27,64 +27,99 @@ def _tensorflow():
     "Import TensorFlow and let it look for devices, which is when it talks most."
     with silent():
         import tensorflow as tf
+
         tf.config.list_physical_devices()
         tf.zeros(())
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tf
 
 # %% ../nbs/18_cli.ipynb #dfea5558
-RECIPES = ("specgan", "textbook", "wavegan", "spectral")  # names in `backbone.RECIPES`; listed here so that --help needs no TensorFlow
-TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")  # those of `restoration`; listed here for the same reason
+RECIPES = (
+    "specgan",
+    "textbook",
+    "wavegan",
+    "spectral",
+)  # names in `backbone.RECIPES`; listed here so that --help needs no TensorFlow
+TASKS = (
+    "auto",
+    "denoise",
+    "declip",
+    "bandwidth",
+    "inpaint",
+)  # those of `restoration`; listed here for the same reason
 
 # %% ../nbs/18_cli.ipynb #c0ccebe1
 def _new_folder(path):
     "A folder to write into, or one line why not."
     path = Path(path)
-    if path.exists() and not path.is_dir(): raise InputError(f"{path}: is a file; choose another folder")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file; choose another folder")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 # %% ../nbs/18_cli.ipynb #b764c99e
 def _loader_options(args):
     "Whatever a data set offers for training; choosing among runs by a validation split is the user's business."
-    if args.data in ("fsdd", "sc09", "digits"): return {"split": "train+valid"}
+    if args.data in ("fsdd", "sc09", "digits"):
+        return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
 # %% ../nbs/18_cli.ipynb #54b75246
 def _checkup(state, clips, mel, rows, most=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import health, specgan
-    if len(rows) < 100: return print("too early for a check-up: fewer than 100 steps say nothing")
+
+    if len(rows) < 100:
+        return print("too early for a check-up: fewer than 100 steps say nothing")
     some = clips.take(slice(None, None, -(-len(clips) // most)))
     made = specgan.from_noise(state.ema, some.labels)
-    health.report(health.diagnose(rows, specgan.pictures_of(made, mel), specgan.pictures_of(some.audio, mel), some.labels))
+    health.report(
+        health.diagnose(
+            rows, specgan.pictures_of(made, mel), specgan.pictures_of(some.audio, mel), some.labels
+        )
+    )
 
 # %% ../nbs/18_cli.ipynb #13742bcd
 def _lines(every=30.0):
     "A callback for `fit` where no bar can be drawn, such as in a log file: a line every so many seconds."
     start = last = time.perf_counter()
+
     def say(state, scalars):
         nonlocal last
-        if (now := time.perf_counter()) - last < every: return
+        if (now := time.perf_counter()) - last < every:
+            return
         last = now
         with suppress(OSError):  # a training does not end because nobody reads along any more
-            print(f"{now - start:.0f} s, step {int(state.step)}: " + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars))
+            print(
+                f"{now - start:.0f} s, step {int(state.step)}: "
+                + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars)
+            )
+
     return say
 
 # %% ../nbs/18_cli.ipynb #fafa9cfe
 def _stopped(recorder, state):
     "Ctrl-C: keep what there is, ready to be heard; the shell's own exit status for it."
     from gan_audio_tut import runs
-    if recorder.metrics.last.get("step", 0) == int(state.step): recorder.finish(state)
+
+    if recorder.metrics.last.get("step", 0) == int(state.step):
+        recorder.finish(state)
     kept = runs.checkpoints(recorder.run)
-    print(f"\nstopped; {f'step {int(kept[-1].stem)} is kept' if kept else 'no step was finished'}: add --resume to go on")
+    print(
+        f"\nstopped; {f'step {int(kept[-1].stem)} is kept' if kept else 'no step was finished'}: add --resume to go on"
+    )
     return 130
 
 # %% ../nbs/18_cli.ipynb #c2fa950d
 def _outside(out, data):
     "A run within its own data would find its samples there and take them for recordings."
     from gan_audio_tut import datasets
-    if data not in datasets.NAMED and os.path.isdir(data) and Path(out).resolve().is_relative_to(Path(data).resolve()):
+
+    if (
+        data not in datasets.NAMED
+        and os.path.isdir(data)
+        and Path(out).resolve().is_relative_to(Path(data).resolve())
+    ):
         raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
 
 # %% ../nbs/18_cli.ipynb #dd92d2db
@@ -96,14 +131,24 @@ def _digest(clips):
 def train(args):
     "gan-audio train"
     from gan_audio_tut import datasets, runs
-    if args.minutes is None and args.steps is None: args.minutes = 10.0
+
+    if args.minutes is None and args.steps is None:
+        args.minutes = 10.0
     runs.check_folder(args.out, args.resume)
     _outside(args.out, args.data)
     clips = datasets.open_data(args.data, **_loader_options(args))
-    config = {"data": clips.name, "digest": _digest(clips), "clips": len(clips), "sr": clips.sr, "samples": clips.audio.shape[1],
-              "recipe": args.recipe, "seed": args.seed}
+    config = {
+        "data": clips.name,
+        "digest": _digest(clips),
+        "clips": len(clips),
+        "sr": clips.sr,
+        "samples": clips.audio.shape[1],
+        "recipe": args.recipe,
+        "seed": args.seed,
+    }
     _tensorflow()
     from gan_audio_tut import backbone, specgan, training
+
     recipe, mel = backbone.RECIPES[args.recipe], specgan.mel_settings(clips)
     classes = clips.classes if recipe.conditional else ("sound",)
     config |= {"classes": list(classes), "mel": vars(mel), "settings": vars(recipe)}
@@ -111,26 +156,42 @@ def train(args):
     state = backbone.build(args.recipe, clips, mel, args.seed)
     sample = lambda folder, step: specgan.save_samples(folder, step, state.ema, classes, mel)
     recorder = runs.Recorder(run, state, sample, args.checkpoint_every, args.sample_every)
-    if args.resume: print(f"resumed at step {int(state.step)}", flush=True)
+    if args.resume:
+        print(f"resumed at step {int(state.step)}", flush=True)
     seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0)
-    if seconds == 0 or (args.steps and int(state.step) >= args.steps): print(f"{run}: has used this budget already; give it more --minutes or --steps")
-    print(f"{clips}; recipe {args.recipe}: {state.job.generator.count_params():,} + {state.job.discriminator.count_params():,} parameters")
+    if seconds == 0 or (args.steps and int(state.step) >= args.steps):
+        print(f"{run}: has used this budget already; give it more --minutes or --steps")
+    print(
+        f"{clips}; recipe {args.recipe}: {state.job.generator.count_params():,} + {state.job.discriminator.count_params():,} parameters"
+    )
     bar = sys.stdout.isatty()
     try:
-        with runs.stopping() as stop: training.fit(state, args.steps, seconds, [recorder, *([] if bar else [_lines()]), stop], progress=bar)
-    except KeyboardInterrupt: return _stopped(recorder, state)
+        with runs.stopping() as stop:
+            training.fit(
+                state,
+                args.steps,
+                seconds,
+                [recorder, *([] if bar else [_lines()]), stop],
+                progress=bar,
+            )
+    except KeyboardInterrupt:
+        return _stopped(recorder, state)
     recorder.finish(state)
     _checkup(state, clips, mel, runs.read_rows(run / "metrics.csv"))
-    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(classes[0])} --out out.wav")
+    print(
+        f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(classes[0])} --out out.wav"
+    )
 
 # %% ../nbs/18_cli.ipynb #a65cd5a7
 def generate(args):
     "gan-audio generate"
     from gan_audio_tut import audio, speak
+
     model = speak.VOICE if args.model is None else args.model
     speak.words_of(args.label, speak.classes_of(model))
     out = Path(args.out)
-    if out.is_dir(): raise InputError(f"{out}: is a folder; give a file name that ends in .wav")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; give a file name that ends in .wav")
     audio.format_of(out)
     _tensorflow()
     for k in range(args.count):
@@ -139,38 +200,58 @@ def generate(args):
         print(path)
 
 # %% ../nbs/18_cli.ipynb #73ea1f5a
-def _clock(seconds): return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+def _clock(seconds):
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 # %% ../nbs/18_cli.ipynb #9a3a015e
 def _hourglass():
     "How much sound is done, of how much, and the time that the rest will take: one line that is written over and over."
     first = None
+
     def show(done, total):
         nonlocal first
         first = first or (time.perf_counter(), done)  # what was done before is no measure
-        left = (time.perf_counter() - first[0]) * (total - done) / (done - first[1]) if done > first[1] else 0
-        print(f"\r{_clock(done)} of {_clock(total)}" + f", {_clock(left)} to go   " * (left > 0), end="", flush=True)
+        left = (
+            (time.perf_counter() - first[0]) * (total - done) / (done - first[1])
+            if done > first[1]
+            else 0
+        )
+        print(
+            f"\r{_clock(done)} of {_clock(total)}" + f", {_clock(left)} to go   " * (left > 0),
+            end="",
+            flush=True,
+        )
+
     return show
 
 # %% ../nbs/18_cli.ipynb #797a1874
 def _to_restore(args):
     "Source and target, checked as far as can be before TensorFlow comes."
     from gan_audio_tut import audio
-    if not args.out: raise InputError("the name to write to is empty; give a file's or a folder's")
+
+    if not args.out:
+        raise InputError("the name to write to is empty; give a file's or a folder's")
     source, target = Path(args.source), Path(args.out)
-    if source.is_dir(): return source, target
-    with audio.opened(source) as f: seconds = f.frames / f.samplerate
-    if target.is_dir(): target = target / source.name
+    if source.is_dir():
+        return source, target
+    with audio.opened(source) as f:
+        seconds = f.frames / f.samplerate
+    if target.is_dir():
+        target = target / source.name
     audio.format_of(target)
-    if target.exists() and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
+    if target.exists() and os.path.samefile(source, target):
+        raise InputError(f"{target}: is the file to read from; give another name")
     return source, target, seconds
 
 # %% ../nbs/18_cli.ipynb #d68a4e9e
 def _unless_stopped(show):
     "Keras has a bare `except:` around a shape, which an interrupt may fall into; then the next piece says it once more."
+
     def tell(*times):
-        if _stop.is_set(): raise KeyboardInterrupt
+        if _stop.is_set():
+            raise KeyboardInterrupt
         show(*times)
+
     return tell
 
 # %% ../nbs/18_cli.ipynb #ed6fcc1b
@@ -179,22 +260,45 @@ def restore(args):
     source, target, *seconds = _to_restore(args)
     _tensorflow()
     from gan_audio_tut import restoration
-    settings, bar = (args.task, args.mix, args.model), _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None)
-    say = lambda line: print(("\r" + 40 * " " + "\r") * sys.stdout.isatty() + line.replace("\n", "\\n"))
+
+    settings, bar = (
+        (args.task, args.mix, args.model),
+        _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None),
+    )
+    say = lambda line: print(
+        ("\r" + 40 * " " + "\r") * sys.stdout.isatty() + line.replace("\n", "\\n")
+    )
     if seconds:
-        done = ", ".join(restoration.restore_file(source, target, *settings, lambda done: bar(done, *seconds))) or restoration.LEFT
+        done = (
+            ", ".join(
+                restoration.restore_file(
+                    source, target, *settings, lambda done: bar(done, *seconds)
+                )
+            )
+            or restoration.LEFT
+        )
         say(f"{target}: {done}")
         pairs = {(source, target): done}
     else:
         outcomes = restoration.restore_tree(source, target, *settings, say, bar)
-        pairs = {(source / k, target / k): v for k, v in outcomes.items() if not v.startswith("skipped")}
-    if args.report and pairs: print(restoration.write_report(pairs, target.with_name(target.name + ".html") if seconds else target / "report.html"))
-    if skipped := 0 if seconds else len(outcomes) - len(pairs): raise InputError(f"{source}: {skipped} of {len(outcomes)} skipped, see above")
+        pairs = {
+            (source / k, target / k): v for k, v in outcomes.items() if not v.startswith("skipped")
+        }
+    if args.report and pairs:
+        print(
+            restoration.write_report(
+                pairs,
+                target.with_name(target.name + ".html") if seconds else target / "report.html",
+            )
+        )
+    if skipped := 0 if seconds else len(outcomes) - len(pairs):
+        raise InputError(f"{source}: {skipped} of {len(outcomes)} skipped, see above")
 
 # %% ../nbs/18_cli.ipynb #56a7bdbf
 def _reached(run):
     "How far a run has come, from its last checkpoint's line; nothing for what is no run."
     from gan_audio_tut import runs
+
     times = runs.read_rows(run / "timing.csv")
     return {"reached": times[-1]} if times else {}
 
@@ -202,33 +306,64 @@ def _reached(run):
 def info(args):
     "gan-audio info"
     from gan_audio_tut import audio, datasets, weights
+
     if args.name is None:
-        for name, card in weights.shipped().items(): print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
+        for name, card in weights.shipped().items():
+            print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
         return
     path = Path(args.name)
-    if not path.is_dir() and path.suffix.lower() in datasets.SUFFIXES or (path.is_file() and path.suffix != ".keras"):
+    if (
+        not path.is_dir()
+        and path.suffix.lower() in datasets.SUFFIXES
+        or (path.is_file() and path.suffix != ".keras")
+    ):
         print(f"{path}: {audio.describe(path)}")
-    else: print(json.dumps({k: v for k, v in weights.card_of(args.name).items() if k != "curve"} | _reached(path), indent=1, ensure_ascii=False))
+    else:
+        print(
+            json.dumps(
+                {k: v for k, v in weights.card_of(args.name).items() if k != "curve"}
+                | _reached(path),
+                indent=1,
+                ensure_ascii=False,
+            )
+        )
 
 # %% ../nbs/18_cli.ipynb #cf783b97
 def score(args):
     "gan-audio score"
     from gan_audio_tut import audio
+
     x, sr = audio.load(args.reference)
     y, rate = audio.load(args.estimate)
-    if rate != sr: y = audio.resample(y, rate, sr)
+    if rate != sr:
+        y = audio.resample(y, rate, sr)
     for path, v in ((args.reference, x), (args.estimate, y)):
-        if len(v) <= 512: raise InputError(f"{path}: {len(v)} samples at {sr} Hz, too few; give more than 512")
+        if len(v) <= 512:
+            raise InputError(f"{path}: {len(v)} samples at {sr} Hz, too few; give more than 512")
     n = min(len(x), len(y))
-    if abs(x[:n]).max() < 1e-6: raise InputError(f"{args.reference}: {'is' if n == len(x) else f'its first {n / sr:.3f} s are'} silent; give the sound as it should be")
+    if abs(x[:n]).max() < 1e-6:
+        raise InputError(
+            f"{args.reference}: {'is' if n == len(x) else f'its first {n / sr:.3f} s are'} silent; give the sound as it should be"
+        )
     _tensorflow()
     from gan_audio_tut import fidelity
-    if rate != sr: print(f"{args.estimate}: {rate} Hz, {args.reference}: {sr} Hz; compared at the reference's rate")
-    if abs(len(x) - len(y)) > 1: print(f"{args.estimate}: {len(y) / sr:.3f} s, {args.reference}: {len(x) / sr:.3f} s; what both have is compared")
-    if late := fidelity.delay(x[: 60 * sr], y[: 60 * sr], most=sr): print(f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little")
+
+    if rate != sr:
+        print(
+            f"{args.estimate}: {rate} Hz, {args.reference}: {sr} Hz; compared at the reference's rate"
+        )
+    if abs(len(x) - len(y)) > 1:
+        print(
+            f"{args.estimate}: {len(y) / sr:.3f} s, {args.reference}: {len(x) / sr:.3f} s; what both have is compared"
+        )
+    if late := fidelity.delay(x[: 60 * sr], y[: 60 * sr], most=sr):
+        print(
+            f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little"
+        )
     found = fidelity.score(x[:n], y[:n], sr)
     print(fidelity.score_lines({Path(args.estimate).name: found}))
-    if "pesq" not in found: print("(for PESQ: pip install pesq)")
+    if "pesq" not in found:
+        print("(for PESQ: pip install pesq)")
 
 # %% ../nbs/18_cli.ipynb #01cfe5f4
 def demo(args):
@@ -236,11 +371,13 @@ def demo(args):
     out = _new_folder(args.out)
     _tensorflow()
     from gan_audio_tut import showcase
+
     print(showcase.make_demo(out, args.minutes, progress=sys.stdout.isatty()))
 
 # %% ../nbs/18_cli.ipynb #efa4c23b
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
+
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
@@ -248,84 +385,139 @@ class _Parser(argparse.ArgumentParser):
 def _positive(kind):
     def parse(text):
         value = kind(text)
-        if not 0 < value < float("inf"): raise argparse.ArgumentTypeError(f"{text} is not positive")
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not positive")
         return value
-    parse.__name__ = {float: "number", int: "whole-number"}[kind]  # argparse says "invalid number value"
+
+    parse.__name__ = {float: "number", int: "whole-number"}[
+        kind
+    ]  # argparse says "invalid number value"
     return parse
 
 # %% ../nbs/18_cli.ipynb #f9309e73
 def _share(text):
     value = float(text)
-    if not 0 <= value <= 1: raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
 _share.__name__ = "number"
 
 # %% ../nbs/18_cli.ipynb #4fcb5049
 def _seed(text):
     value = int(text)
-    if not 0 <= value < 2**32: raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**32 - 1")
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**32 - 1")
     return value
+
+
 _seed.__name__ = "seed"
 
 # %% ../nbs/18_cli.ipynb #a17d8f07
 def _train_options(p):
-    p.add_argument("data", metavar="DATA", help="drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)")
+    p.add_argument(
+        "data",
+        metavar="DATA",
+        help="drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)",
+    )
     p.add_argument("--recipe", choices=RECIPES, default="specgan")
     p.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
     budget = p.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=_positive(float), help="train this long in all (default 10)")
+    budget.add_argument(
+        "--minutes", type=_positive(float), help="train this long in all (default 10)"
+    )
     budget.add_argument("--steps", type=_positive(int), help="train to this step")
     p.add_argument("--seed", type=_seed, default=0)
-    p.add_argument("--strict", action="store_true", help="one unusable file in a folder is an error")
+    p.add_argument(
+        "--strict", action="store_true", help="one unusable file in a folder is an error"
+    )
     p.add_argument("--resume", action="store_true", help="go on with RUN, or start it")
     p.add_argument("--checkpoint-every", type=_positive(int), default=50, metavar="N")
     p.add_argument("--sample-every", type=_positive(int), default=500, metavar="N")
 
 # %% ../nbs/18_cli.ipynb #0c690ad1
 def _parser():
-    parser = _Parser(prog="gan-audio", description="GANs for sound: train, generate, restore, look inside.")
+    parser = _Parser(
+        prog="gan-audio", description="GANs for sound: train, generate, restore, look inside."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     p = verbs.add_parser("demo", help="hear what this package does, in under three minutes")
     p.add_argument("--out", default="demo", metavar="DIR")
-    p.add_argument("--minutes", type=_positive(float), default=1.2, help="training time of the drum GAN")
+    p.add_argument(
+        "--minutes", type=_positive(float), default=1.2, help="training time of the drum GAN"
+    )
     _train_options(verbs.add_parser("train", help="train a GAN on a data set or a folder of yours"))
     p = verbs.add_parser("generate", help="make sound from noise")
-    p.add_argument("--label", required=True, help="what to say: a class name, or a string of digits")
+    p.add_argument(
+        "--label", required=True, help="what to say: a class name, or a string of digits"
+    )
     p.add_argument("--out", required=True, metavar="WAV")
     p.add_argument("--model", help="a shipped name or a run's folder")
     p.add_argument("--count", type=_positive(int), default=1, help="how many takes")
     p.add_argument("--seed", type=_seed, default=0)
-    p = verbs.add_parser("restore", help="mend a recording of speech: noise, clipped peaks, lost bands, holes")
+    p = verbs.add_parser(
+        "restore", help="mend a recording of speech: noise, clipped peaks, lost bands, holes"
+    )
     p.add_argument("source", metavar="IN", help="an audio file, or a folder of them")
     p.add_argument("out", metavar="OUT", help="another file; for a folder another folder")
-    p.add_argument("--task", choices=TASKS, default="auto", help="what to mend; auto finds out, and leaves alone what it takes for whole (it takes music for noise); declip takes the highest sample for the limit")
+    p.add_argument(
+        "--task",
+        choices=TASKS,
+        default="auto",
+        help="what to mend; auto finds out, and leaves alone what it takes for whole (it takes music for noise); declip takes the highest sample for the limit",
+    )
     p.add_argument("--mix", type=_share, default=1.0, help="0: as it was, 1: mended (default)")
-    p.add_argument("--model", help="a shipped restorer or a run's folder; else the one whose rate is nearest")
-    p.add_argument("--report", action="store_true", help="write a page with before and after, OUT.html or OUT/report.html")
+    p.add_argument(
+        "--model", help="a shipped restorer or a run's folder; else the one whose rate is nearest"
+    )
+    p.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page with before and after, OUT.html or OUT/report.html",
+    )
     p = verbs.add_parser("score", help="how close a sound is to what it should be")
     p.add_argument("reference", metavar="REFERENCE", help="an audio file: what it should be")
-    p.add_argument("estimate", metavar="ESTIMATE", help="an audio file: what it is; resampled to the reference's rate")
+    p.add_argument(
+        "estimate",
+        metavar="ESTIMATE",
+        help="an audio file: what it is; resampled to the reference's rate",
+    )
     p = verbs.add_parser("info", help="what is known of a shipped model, a run or an audio file")
     p.add_argument("name", nargs="?", metavar="NAME|RUN|FILE")
     return parser
 
 # %% ../nbs/18_cli.ipynb #5c773abc
-VERBS = {"demo": demo, "train": train, "generate": generate, "restore": restore, "score": score, "info": info}
+VERBS = {
+    "demo": demo,
+    "train": train,
+    "generate": generate,
+    "restore": restore,
+    "score": score,
+    "info": info,
+}
 
 # %% ../nbs/18_cli.ipynb #6a887a77
 def _usable_streams():
     "Closed streams lead nowhere, instead of into the next file that is opened; a name that cannot be shown is spelt out."
     for number in (0, 1, 2):
-        try: os.fstat(number)
-        except OSError: os.open(os.devnull, os.O_RDWR)  # takes exactly this number
-    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes exactly this number
+    sys.stdout, sys.stderr = (
+        sys.stdout or open(os.devnull, "w"),
+        sys.stderr or open(os.devnull, "w"),
+    )
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace", line_buffering=True)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 # %% ../nbs/18_cli.ipynb #13500c74
 def _writable_stdout():
     "Whether what waits to be printed can be; if not, it is dropped, or Python would complain of it once more at its end."
-    try: sys.stdout.flush()
+    try:
+        sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False
@@ -334,14 +526,18 @@ def _writable_stdout():
 # %% ../nbs/18_cli.ipynb #40669c5a
 def _remedy(e, verb):
     "What to do about an `OSError`."
-    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): return "change its permissions, or choose another place"
-    if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST): return "restore or remove it, or choose another place"
+    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "change its permissions, or choose another place"
+    if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return "restore or remove it, or choose another place"
     return "free space or choose another place" + (", then add --resume" if verb == "train" else "")
 
 # %% ../nbs/18_cli.ipynb #791b519e
 class _OneLine(logging.Formatter):
     "A file's name may hold a line break; a message may not."
-    def format(self, record): return super().format(record).replace("\n", "\\n")
+
+    def format(self, record):
+        return super().format(record).replace("\n", "\\n")
 
 # %% ../nbs/18_cli.ipynb #1604ef63
 _stop = threading.Event()  # set once somebody has asked for the end
@@ -350,24 +546,34 @@ _stop = threading.Event()  # set once somebody has asked for the end
 def _polite_ends():
     "Ctrl-C, a closed window, `kill` and a shutdown end it alike, so that nothing half done stays behind."
     _stop.clear()
+
     def stop(*_):
         _stop.set()
         raise KeyboardInterrupt
-    if threading.current_thread() is not threading.main_thread(): return
+
+    if threading.current_thread() is not threading.main_thread():
+        return
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         each = getattr(signal, name, None)
-        if each and signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler): signal.signal(each, stop)
+        if each and signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(each, stop)
 
 # %% ../nbs/18_cli.ipynb #199564c4
 def _problem(e, args):
     "A mistake of the user's, or of the machine's, in one line; None for a bug."
-    if isinstance(e, (InputError, FloatingPointError)): return str(e)
-    if not isinstance(e, OSError) or (e.errno is None and "disk" not in str(e)): return None
-    where = e.filename or (getattr(args, "out", args.verb) if _writable_stdout() else "standard output")
+    if isinstance(e, (InputError, FloatingPointError)):
+        return str(e)
+    if not isinstance(e, OSError) or (e.errno is None and "disk" not in str(e)):
+        return None
+    where = e.filename or (
+        getattr(args, "out", args.verb) if _writable_stdout() else "standard output"
+    )
     return f"{where}: {e.strerror or e}; {_remedy(e, args.verb)}"
 
 # %% ../nbs/18_cli.ipynb #3a5ac7f2
-def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C or a polite `kill`, 141 its reader has left
+def main(
+    argv=None,
+) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C or a polite `kill`, 141 its reader has left
     "The command line; every mistake of the user's is one line on standard error."
     _usable_streams()
     _polite_ends()
@@ -379,12 +585,15 @@ def main(argv=None) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done
         status = VERBS[args.verb](args) or 0
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt: return 130
+    except KeyboardInterrupt:
+        return 130
     except Exception as e:
-        if _stop.is_set(): return 130  # somebody swallowed the interrupt and stumbled over what it left
+        if _stop.is_set():
+            return 130  # somebody swallowed the interrupt and stumbled over what it left
         if isinstance(e, BrokenPipeError):  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 141
-        if (problem := _problem(e, args)) is None: raise
+        if (problem := _problem(e, args)) is None:
+            raise
     print("gan-audio: " + problem.replace("\n", "\\n"), file=sys.stderr)
     return 2

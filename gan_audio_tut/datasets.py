@@ -30,46 +30,75 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, eq=False)
 class Clips:
     "Labelled clips of one length and rate."
+
     name: str
-    sr: int                     # samples per second
-    classes: tuple[str, ...]    # what a label means
-    audio: np.ndarray           # (N, samples) float32 in [-1, 1]
-    labels: np.ndarray          # (N,) int32
-    speakers: np.ndarray | None = None   # (N,) int32, where known
-    voices: tuple[str, ...] = ()         # what a speaker number means
-    files: tuple[str, ...] = ()          # where each clip came from
+    sr: int  # samples per second
+    classes: tuple[str, ...]  # what a label means
+    audio: np.ndarray  # (N, samples) float32 in [-1, 1]
+    labels: np.ndarray  # (N,) int32
+    speakers: np.ndarray | None = None  # (N,) int32, where known
+    voices: tuple[str, ...] = ()  # what a speaker number means
+    files: tuple[str, ...] = ()  # where each clip came from
 
     def __post_init__(self):
-        if np.ndim(self.audio) != 2 or self.sr < 1: raise InputError(f"{self.name}: audio of shape {np.shape(self.audio)} at {self.sr} Hz; give (clips, samples) and a positive rate")
+        if np.ndim(self.audio) != 2 or self.sr < 1:
+            raise InputError(
+                f"{self.name}: audio of shape {np.shape(self.audio)} at {self.sr} Hz; give (clips, samples) and a positive rate"
+            )
         for what, v in (("labels", self.labels), ("speakers", self.speakers)):
-            if v is not None and np.shape(v) != (len(self.audio),): raise InputError(f"{self.name}: {what} of shape {np.shape(v)} for {len(self.audio)} clips; give one for each")
-        if not np.issubdtype(np.asarray(self.labels).dtype, np.integer): raise InputError(f"{self.name}: labels are no whole numbers; give each clip the number of its class")
-        if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(self.classes):
-            raise InputError(f"{self.name}: labels from {np.min(self.labels)} to {np.max(self.labels)} for {len(self.classes)} classes; number them from 0")
+            if v is not None and np.shape(v) != (len(self.audio),):
+                raise InputError(
+                    f"{self.name}: {what} of shape {np.shape(v)} for {len(self.audio)} clips; give one for each"
+                )
+        if not np.issubdtype(np.asarray(self.labels).dtype, np.integer):
+            raise InputError(
+                f"{self.name}: labels are no whole numbers; give each clip the number of its class"
+            )
+        if len(self.labels) and not 0 <= np.min(self.labels) <= np.max(self.labels) < len(
+            self.classes
+        ):
+            raise InputError(
+                f"{self.name}: labels from {np.min(self.labels)} to {np.max(self.labels)} for {len(self.classes)} classes; number them from 0"
+            )
 
-    def __len__(self): return len(self.audio)
-    def __repr__(self): return f"Clips({self.name}: {len(self)} of {self.audio.shape[1] / self.sr:.2f} s at {self.sr} Hz, {len(self.classes)} classes)"
+    def __len__(self):
+        return len(self.audio)
+
+    def __repr__(self):
+        return f"Clips({self.name}: {len(self)} of {self.audio.shape[1] / self.sr:.2f} s at {self.sr} Hz, {len(self.classes)} classes)"
 
     def take(self, index):
         "The clips at `index`: integers, a slice or a mask."
         pick = lambda v: v[index] if v is not None else None
         files = tuple(np.array(self.files, object)[index]) if self.files else ()
-        return replace(self, audio=self.audio[index], labels=self.labels[index], speakers=pick(self.speakers), files=files)
+        return replace(
+            self,
+            audio=self.audio[index],
+            labels=self.labels[index],
+            speakers=pick(self.speakers),
+            files=files,
+        )
 
 # %% ../nbs/06_datasets.ipynb #acbe1cc3
 SPLITS = ("train", "valid", "test")
+
 
 def _splits(split):
     "The names in 'train' or 'train+valid'; anything else is an `InputError`."
     names = list(dict.fromkeys(str(split).split("+")))
     unknown = [s for s in names if s not in SPLITS]
-    if unknown: raise InputError(f"{unknown[0] or 'no name'}: no such split; choose train, valid or test, or join them: train+valid")
+    if unknown:
+        raise InputError(
+            f"{unknown[0] or 'no name'}: no such split; choose train, valid or test, or join them: train+valid"
+        )
     return names
+
 
 def _whole(**settings):
     "`InputError` unless every setting is a positive whole number."
     for name, v in settings.items():
-        if isinstance(v, bool) or not hasattr(v, "__index__") or v < 1: raise InputError(f"{name} {v!r}: will not do; give a positive whole number")
+        if isinstance(v, bool) or not hasattr(v, "__index__") or v < 1:
+            raise InputError(f"{name} {v!r}: will not do; give a positive whole number")
 
 # %% ../nbs/06_datasets.ipynb #d5521661
 def _envelope(n, sr, decay, start=0.0):
@@ -101,12 +130,17 @@ def _square(n, sr, freq, phase=0.0):
     return 4 / np.pi * y
 
 # %% ../nbs/06_datasets.ipynb #74ec9ba0
-def _noise(rng, n, sr, low, high=None, order=2): return _filter(rng.standard_normal(n), sr, low, high, order)
+def _noise(rng, n, sr, low, high=None, order=2):
+    return _filter(rng.standard_normal(n), sr, low, high, order)
+
 
 def _kick(rng, n, sr):
     u, drive = rng.uniform, rng.uniform(1, 4)
     body = _glide(n, sr, u(120, 280), u(42, 65), u(0.012, 0.05)) * _envelope(n, sr, u(0.25, 0.6))
-    return np.tanh(drive * body) / np.tanh(drive) + u(0.02, 0.3) * _noise(rng, n, sr, 1500) * _envelope(n, sr, 0.012)
+    return np.tanh(drive * body) / np.tanh(drive) + u(0.02, 0.3) * _noise(
+        rng, n, sr, 1500
+    ) * _envelope(n, sr, 0.012)
+
 
 def _snare(rng, n, sr):
     u, f = rng.uniform, rng.uniform(160, 240)
@@ -117,8 +151,11 @@ def _snare(rng, n, sr):
 # %% ../nbs/06_datasets.ipynb #de6c38fa
 def _clap(rng, n, sr):
     u, gap, hz = rng.uniform, rng.uniform(0.008, 0.013), rng.uniform(900, 1500)
-    hands = sum(_envelope(n, sr, 0.02, k * gap) for k in range(3)) + _envelope(n, sr, u(0.12, 0.4), 3 * gap)
+    hands = sum(_envelope(n, sr, 0.02, k * gap) for k in range(3)) + _envelope(
+        n, sr, u(0.12, 0.4), 3 * gap
+    )
     return hands * _noise(rng, n, sr, hz / 1.4, hz * 1.8)
+
 
 def _tom(rng, n, sr):
     u, f = rng.uniform, rng.uniform(75, 190)
@@ -126,17 +163,29 @@ def _tom(rng, n, sr):
     return skin + u(0.05, 0.25) * _noise(rng, n, sr, f, 10 * f) * _envelope(n, sr, u(0.03, 0.1))
 
 # %% ../nbs/06_datasets.ipynb #e3785f42
-METAL = (205.3, 369.6, 304.4, 522.7, 800.0, 540.0)  # Hz: Werner, Abel and Smith, ICMC 2014, the text after eq. 3
+METAL = (
+    205.3,
+    369.6,
+    304.4,
+    522.7,
+    800.0,
+    540.0,
+)  # Hz: Werner, Abel and Smith, ICMC 2014, the text after eq. 3
+
 
 def _cowbell(rng, n, sr):
     u, tune = rng.uniform, rng.uniform(0.8, 1.3)
-    two = _filter(sum(u(0.5, 1) * _square(n, sr, tune * f, u()) for f in METAL[-2:]), sr, 500, u(2500, 6000))
+    two = _filter(
+        sum(u(0.5, 1) * _square(n, sr, tune * f, u()) for f in METAL[-2:]), sr, 500, u(2500, 6000)
+    )
     return two * (0.6 * _envelope(n, sr, 0.06) + 0.4 * _envelope(n, sr, u(0.2, 0.5)))
+
 
 def _rim(rng, n, sr):
     u, f = rng.uniform, rng.uniform(400, 520)
     ring = _glide(n, sr, f, f, 1) + u(0.5, 1) * _glide(n, sr, 3.66 * f, 3.66 * f, 1)
     return _filter(np.tanh(2 * ring * _envelope(n, sr, u(0.03, 0.07))), sr, 300)
+
 
 def _hat(rng, n, sr, decay):
     u, tune, hz = rng.uniform, rng.uniform(0.85, 1.2), rng.uniform(5000, 6500)
@@ -145,35 +194,58 @@ def _hat(rng, n, sr, decay):
     return (mix * metal / rms(metal) + (1 - mix) * hiss / rms(hiss)) * _envelope(n, sr, decay)
 
 # %% ../nbs/06_datasets.ipynb #228e0fa2
-DRUMS = {"kick": _kick, "snare": _snare, "clap": _clap, "tom": _tom, "cowbell": _cowbell, "rim": _rim,
-         "closed_hat": lambda rng, n, sr: _hat(rng, n, sr, rng.uniform(0.04, 0.12)),
-         "open_hat": lambda rng, n, sr: _hat(rng, n, sr, rng.uniform(0.3, 0.6))}
+DRUMS = {
+    "kick": _kick,
+    "snare": _snare,
+    "clap": _clap,
+    "tom": _tom,
+    "cowbell": _cowbell,
+    "rim": _rim,
+    "closed_hat": lambda rng, n, sr: _hat(rng, n, sr, rng.uniform(0.04, 0.12)),
+    "open_hat": lambda rng, n, sr: _hat(rng, n, sr, rng.uniform(0.3, 0.6)),
+}
+
 
 def drum_hit(
-    kind: str,            # a name in `DRUMS`
-    seed: int = 0,        # every seed is another hit
-    sr: int = 16000,      # samples per second, 4000 or more
+    kind: str,  # a name in `DRUMS`
+    seed: int = 0,  # every seed is another hit
+    sr: int = 16000,  # samples per second, 4000 or more
     samples: int = 8192,  # length
-) -> np.ndarray:          # (samples,), peak between 0.3 and 0.9
+) -> np.ndarray:  # (samples,), peak between 0.3 and 0.9
     "One hit of a drum machine in the manner of the 808 and 909; the last 10 ms fade out."
-    if kind not in DRUMS: raise InputError(f"{kind}: no such drum; choose from {', '.join(DRUMS)}")
-    if sr < 4000 or samples < 256: raise InputError(f"drums: do not fit {samples} samples at {sr} Hz; give 256 and 4000 or more")
+    if kind not in DRUMS:
+        raise InputError(f"{kind}: no such drum; choose from {', '.join(DRUMS)}")
+    if sr < 4000 or samples < 256:
+        raise InputError(
+            f"drums: do not fit {samples} samples at {sr} Hz; give 256 and 4000 or more"
+        )
     rng = np.random.default_rng([list(DRUMS).index(kind), seed])
-    y = _filter(DRUMS[kind](rng, samples, sr), sr, 20) * np.minimum(1, np.arange(samples)[::-1] / (0.01 * sr))
+    y = _filter(DRUMS[kind](rng, samples, sr), sr, 20) * np.minimum(
+        1, np.arange(samples)[::-1] / (0.01 * sr)
+    )
     return (y / np.abs(y).max() * rng.uniform(0.3, 0.9)).astype(np.float32)
 
 # %% ../nbs/06_datasets.ipynb #ed50d9e4
 def drums(
     split: str = "train",  # "train", "valid", "test", or joined with "+": no hit stands in two of them
-    each: int = 200,       # hits of each drum in each split; as many as you like
-    sr: int = 16000,       # samples per second
-    samples: int = 8192,   # length
+    each: int = 200,  # hits of each drum in each split; as many as you like
+    sr: int = 16000,  # samples per second
+    samples: int = 8192,  # length
 ) -> Clips:
     "Synthesised drum hits: labelled, endless, no download."
-    if not 0 < each <= 10**6: raise InputError(f"drums: each is {each}; give 1 to 1000000")
-    rows = [(k, 10**6 * SPLITS.index(s) + i) for s in _splits(split) for k in DRUMS for i in range(each)]
+    if not 0 < each <= 10**6:
+        raise InputError(f"drums: each is {each}; give 1 to 1000000")
+    rows = [
+        (k, 10**6 * SPLITS.index(s) + i) for s in _splits(split) for k in DRUMS for i in range(each)
+    ]
     audio = np.stack([drum_hit(kind, seed, sr, samples) for kind, seed in rows])
-    return Clips("drums", sr, tuple(DRUMS), audio, np.array([list(DRUMS).index(kind) for kind, _ in rows], np.int32))
+    return Clips(
+        "drums",
+        sr,
+        tuple(DRUMS),
+        audio,
+        np.array([list(DRUMS).index(kind) for kind, _ in rows], np.int32),
+    )
 
 # %% ../nbs/06_datasets.ipynb #25de495f
 def digits(
@@ -186,40 +258,73 @@ def digits(
     audio = audio.reshape(len(table["clips"]), -1)[:, margin : margin + table["samples"]]
     keep = np.array([row[2] in wanted for row in table["clips"]])
     labels, speakers = np.array([row[:2] for row in table["clips"]], np.int32)[keep].T
-    return Clips("digits", table["sr"], tuple("0123456789"), audio[keep], labels, speakers, tuple(table["voices"]))
+    return Clips(
+        "digits",
+        table["sr"],
+        tuple("0123456789"),
+        audio[keep],
+        labels,
+        speakers,
+        tuple(table["voices"]),
+    )
 
 # %% ../nbs/06_datasets.ipynb #5b51e17f
 def data_dir() -> Path:
     "Where data sets are looked for: `GAN_AUDIO_TUT_DATA_DIR`, else the user's cache."
     import pooch
-    return Path(os.path.expanduser(os.environ.get("GAN_AUDIO_TUT_DATA_DIR") or pooch.os_cache("gan_audio_tut"))).absolute()
+
+    return Path(
+        os.path.expanduser(
+            os.environ.get("GAN_AUDIO_TUT_DATA_DIR") or pooch.os_cache("gan_audio_tut")
+        )
+    ).absolute()
+
 
 SOURCES = {  # name -> (address, SHA-256, the folder in the archive that becomes `data_dir() / name`)
-    "fsdd": ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
-             "8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0", "free-spoken-digit-dataset-1.0.9"),
-    "sc09": ("http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
-             "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58", ""),
+    "fsdd": (
+        "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
+        "8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
+        "free-spoken-digit-dataset-1.0.9",
+    ),
+    "sc09": (
+        "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+        "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        "",
+    ),
 }
 
 # %% ../nbs/06_datasets.ipynb #541b1a39
 def fetch(
     name: str,  # "fsdd" (12 MB, CC BY-SA 4.0) or "sc09" (2.4 GB, CC BY 4.0)
-) -> Path:      # where it lies now
+) -> Path:  # where it lies now
     "Download a data set once, check its hash, unpack it. Nothing else here ever uses the network."
     import pooch, requests
-    if name not in SOURCES: raise InputError(f"{name}: nothing to download; choose from {', '.join(SOURCES)}")
+
+    if name not in SOURCES:
+        raise InputError(f"{name}: nothing to download; choose from {', '.join(SOURCES)}")
     (url, sha256, inner), home, target = SOURCES[name], data_dir(), data_dir() / name
-    if target.is_dir() and any(target.iterdir()): return target
+    if target.is_dir() and any(target.iterdir()):
+        return target
     by_hand = f"download it elsewhere, unpack it, and make {f'its folder {inner}' if inner else 'the result'} {target}"
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=home) as part:
-            pooch.retrieve(url, sha256, f"{name}.tar.gz", home, pooch.Untar(extract_dir=f"{part}/all"))
-            if target.is_dir(): target.rmdir()
+            pooch.retrieve(
+                url, sha256, f"{name}.tar.gz", home, pooch.Untar(extract_dir=f"{part}/all")
+            )
+            if target.is_dir():
+                target.rmdir()
             (Path(part) / "all" / inner).rename(target)
-    except requests.RequestException as e: raise InputError(f"{url}: cannot be downloaded ({type(e).__name__}); {by_hand}") from None
-    except ValueError: raise InputError(f"{url}: what came is not what was published (another SHA-256); try again, or {by_hand}") from None
-    except OSError as e: raise InputError(f"{home}: cannot be written ({e.strerror or e}); free space, or set GAN_AUDIO_TUT_DATA_DIR to another folder") from None
+    except requests.RequestException as e:
+        raise InputError(f"{url}: cannot be downloaded ({type(e).__name__}); {by_hand}") from None
+    except ValueError:
+        raise InputError(
+            f"{url}: what came is not what was published (another SHA-256); try again, or {by_hand}"
+        ) from None
+    except OSError as e:
+        raise InputError(
+            f"{home}: cannot be written ({e.strerror or e}); free space, or set GAN_AUDIO_TUT_DATA_DIR to another folder"
+        ) from None
     (home / f"{name}.tar.gz").unlink()
     return target
 
@@ -230,14 +335,17 @@ def _collect(found, read, samples, strict=False):
     for p in found:
         kept = len(store)
         try:
-            for y in read(_readable(p)): store += np.clip(y, -1, 1, dtype=np.float32).tobytes()
+            for y in read(_readable(p)):
+                store += np.clip(y, -1, 1, dtype=np.float32).tobytes()
         except InputError as e:
-            if strict: raise
+            if strict:
+                raise
             log.warning("skipped %s", e)
             del store[kept:]
             bad += 1
         origin += [p] * ((len(store) - kept) // (4 * samples))
-    if bad: log.warning("skipped %d of %d files", bad, len(found))
+    if bad:
+        log.warning("skipped %d of %d files", bad, len(found))
     return np.frombuffer(store, np.float32).reshape(-1, samples), origin
 
 # %% ../nbs/06_datasets.ipynb #49387bd2
@@ -246,10 +354,16 @@ def _readable(p):
     try:
         str(p).encode()
         regular = stat.S_ISREG(p.stat().st_mode)
-        if regular: open(p, "rb").close()
-    except UnicodeEncodeError: raise InputError(f"{ascii(str(p))}: its name is not valid UTF-8; rename it") from None
-    except OSError as e: raise InputError(f"{p}: cannot be opened ({e.strerror}); mend the link, or change its permissions") from None
-    if not regular: raise InputError(f"{p}: is no regular file; remove it")
+        if regular:
+            open(p, "rb").close()
+    except UnicodeEncodeError:
+        raise InputError(f"{ascii(str(p))}: its name is not valid UTF-8; rename it") from None
+    except OSError as e:
+        raise InputError(
+            f"{p}: cannot be opened ({e.strerror}); mend the link, or change its permissions"
+        ) from None
+    if not regular:
+        raise InputError(f"{p}: is no regular file; remove it")
     return p
 
 # %% ../nbs/06_datasets.ipynb #41e8a2da
@@ -258,23 +372,39 @@ def _spoken(name, found, word, voice, sr, samples):
     _whole(sr=sr, samples=samples)
     voices = tuple(sorted({voice(p) for p in found}))
     number = {v: i for i, v in enumerate(voices)}
-    audio, origin = _collect([p for p, kept in found.items() if kept], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
-    if not origin: raise InputError(f"{name}: no usable recording of this split is there; fetch it again, or choose another split")
-    labels, speakers = (np.array([f(p) for p in origin], np.int32) for f in (word, lambda p: number[voice(p)]))
-    return Clips(name, sr, tuple("0123456789"), audio, labels, speakers, voices, tuple(map(str, origin)))
+    audio, origin = _collect(
+        [p for p, kept in found.items() if kept],
+        lambda p: [fix_length(load(p, sr)[0], samples)],
+        samples,
+    )
+    if not origin:
+        raise InputError(
+            f"{name}: no usable recording of this split is there; fetch it again, or choose another split"
+        )
+    labels, speakers = (
+        np.array([f(p) for p in origin], np.int32) for f in (word, lambda p: number[voice(p)])
+    )
+    return Clips(
+        name, sr, tuple("0123456789"), audio, labels, speakers, voices, tuple(map(str, origin))
+    )
 
 # %% ../nbs/06_datasets.ipynb #4f926e09
 def fsdd(
-    split: str = "train",    # "train", "valid", "test", or joined: "train+valid" is the official training set
+    split: str = "train",  # "train", "valid", "test", or joined: "train+valid" is the official training set
     root: Path | None = None,  # the folder with `recordings`; None looks in `data_dir()`
-    sr: int = 8000,          # samples per second; 8000 is native
-    samples: int = 8192,     # clips are cut or zero-padded to this
+    sr: int = 8000,  # samples per second; 8000 is native
+    samples: int = 8192,  # clips are cut or zero-padded to this
 ) -> Clips:
     "The Free Spoken Digit Dataset, official split: recordings 0 to 4 of each digit and speaker are the test."
     wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "fsdd"))
-    named = {p: re.fullmatch(r"(\d)_(.+)_(\d+)", p.stem) for p in sorted(root.glob("recordings/*.wav"))}
+    named = {
+        p: re.fullmatch(r"(\d)_(.+)_(\d+)", p.stem) for p in sorted(root.glob("recordings/*.wav"))
+    }
     named = {p: m.groups() for p, m in named.items() if m}
-    if not named: raise InputError(f"{root}: holds no FSDD; put its folder 'recordings' there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('fsdd')\"")
+    if not named:
+        raise InputError(
+            f"{root}: holds no FSDD; put its folder 'recordings' there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('fsdd')\""
+        )
     part = lambda i: "test" if i < 5 else "valid" if i < 10 else "train"
     found = {p: part(int(i)) in wanted for p, (_, _, i) in named.items()}
     return _spoken("fsdd", found, lambda p: int(named[p][0]), lambda p: named[p][1], sr, samples)
@@ -282,42 +412,65 @@ def fsdd(
 # %% ../nbs/06_datasets.ipynb #2aa343bd
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
+
 def sc09(
-    split: str = "train",    # "train", "valid", "test", or joined with "+"
+    split: str = "train",  # "train", "valid", "test", or joined with "+"
     root: Path | None = None,  # the unpacked Speech Commands; None looks in `data_dir()`
-    sr: int = 8000,          # 16000 is native
-    samples: int = 8192,     # a clip is one second: give 16384 with 16000
+    sr: int = 8000,  # 16000 is native
+    samples: int = 8192,  # a clip is one second: give 16384 with 16000
 ) -> Clips:
     "Speech Commands zero to nine, official lists: no speaker stands in two splits."
     wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "sc09"))
     lists = {"valid": root / "validation_list.txt", "test": root / "testing_list.txt"}
     if not all(f.is_file() for f in lists.values()):
-        raise InputError(f"{root}: holds no Speech Commands; unpack it there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('sc09')\"")
+        raise InputError(
+            f"{root}: holds no Speech Commands; unpack it there, or remove it and download: python -c \"from gan_audio_tut import datasets; datasets.fetch('sc09')\""
+        )
     where = {line: s for s, f in lists.items() for line in f.read_text().split()}
     paths = [p for w in NUMBERS for p in sorted((root / w).glob("[!.]*.wav"))]
     found = {p: where.get(f"{p.parent.name}/{p.name}", "train") in wanted for p in paths}
-    return _spoken("sc09", found, lambda p: NUMBERS.index(p.parent.name), lambda p: p.name.partition("_nohash_")[0], sr, samples)
+    return _spoken(
+        "sc09",
+        found,
+        lambda p: NUMBERS.index(p.parent.name),
+        lambda p: p.name.partition("_nohash_")[0],
+        sr,
+        samples,
+    )
 
 # %% ../nbs/06_datasets.ipynb #0c2e184a
 def _esc_names(root):
     "ESC-10's files and their kinds, from folders of kinds or from ESC-50 as published: {path: (kind, fold)}."
-    table = next(iter([*root.glob("meta/esc50.csv"), *root.glob("*/meta/esc50.csv")]), None)  # unpacked here, or in a folder of its own
+    table = next(
+        iter([*root.glob("meta/esc50.csv"), *root.glob("*/meta/esc50.csv")]), None
+    )  # unpacked here, or in a folder of its own
     if table:
         audio = table.parent.parent / "audio"
         try:
-            with open(table, newline="", encoding="utf-8-sig") as f: kinds = {row["filename"]: row["category"] for row in csv.DictReader(f) if row["esc10"].lower() == "true"}
-        except (KeyError, AttributeError, UnicodeDecodeError, csv.Error, OSError): raise InputError(f"{table}: is damaged; copy it again") from None
+            with open(table, newline="", encoding="utf-8-sig") as f:
+                kinds = {
+                    row["filename"]: row["category"]
+                    for row in csv.DictReader(f)
+                    if row["esc10"].lower() == "true"
+                }
+        except (KeyError, AttributeError, UnicodeDecodeError, csv.Error, OSError):
+            raise InputError(f"{table}: is damaged; copy it again") from None
         found = {audio / name: kind for name, kind in kinds.items() if (audio / name).is_file()}
-        if not found: raise InputError(f"{table}: names no recording of ESC-10 that lies in {audio}; copy both again")
-    else: found = {p: p.parent.name for p in sorted(root.glob("*/*")) if p.parent.name != "audio"}
+        if not found:
+            raise InputError(
+                f"{table}: names no recording of ESC-10 that lies in {audio}; copy both again"
+            )
+    else:
+        found = {p: p.parent.name for p in sorted(root.glob("*/*")) if p.parent.name != "audio"}
     fold = lambda p: re.match(r"([1-5])-\d+-[A-Z]", p.name)
     return {p: (kind, int(fold(p)[1])) for p, kind in found.items() if fold(p)}
 
 # %% ../nbs/06_datasets.ipynb #eb428949
 def esc10(
-    split: str = "train",    # "train", "valid", "test", or joined with "+"
-    root: Path | None = None,  # ESC-50 as published, or a folder for each kind; None looks in `data_dir()`
-    sr: int = 8000,          # 44100 is native
+    split: str = "train",  # "train", "valid", "test", or joined with "+"
+    root: Path
+    | None = None,  # ESC-50 as published, or a folder for each kind; None looks in `data_dir()`
+    sr: int = 8000,  # 44100 is native
     samples: int | None = None,  # None: the whole clip, five seconds
 ) -> Clips:
     "Ten kinds of everyday noises (Piczak 2015), split by recording: fold 3 is for validation, 4 and 5 are the test."
@@ -325,52 +478,93 @@ def esc10(
     _whole(sr=sr, samples=1 if samples is None else samples)
     samples = 5 * sr if samples is None else samples
     found = _esc_names(root)
-    if not found: raise InputError(f"{root}: holds no ESC-10; unpack github.com/karolpiczak/ESC-50 in it (600 MB, CC BY-NC; its ten classes of ESC-10 are CC BY)")
+    if not found:
+        raise InputError(
+            f"{root}: holds no ESC-10; unpack github.com/karolpiczak/ESC-50 in it (600 MB, CC BY-NC; its ten classes of ESC-10 are CC BY)"
+        )
     part = lambda fold: {3: "valid", 4: "test", 5: "test"}.get(fold, "train")
-    audio, origin = _collect([p for p, (_, fold) in found.items() if part(fold) in wanted], lambda p: [fix_length(load(p, sr)[0], samples)], samples)
-    if not origin: raise InputError(f"{root}: no usable recording of this split is there; choose another split")
+    audio, origin = _collect(
+        [p for p, (_, fold) in found.items() if part(fold) in wanted],
+        lambda p: [fix_length(load(p, sr)[0], samples)],
+        samples,
+    )
+    if not origin:
+        raise InputError(
+            f"{root}: no usable recording of this split is there; choose another split"
+        )
     classes = tuple(sorted({kind for kind, _ in found.values()}))
-    return Clips("esc10", sr, classes, audio, np.array([classes.index(found[p][0]) for p in origin], np.int32), files=tuple(map(str, origin)))
+    return Clips(
+        "esc10",
+        sr,
+        classes,
+        audio,
+        np.array([classes.index(found[p][0]) for p in origin], np.int32),
+        files=tuple(map(str, origin)),
+    )
 
 # %% ../nbs/06_datasets.ipynb #50f908cb
 def voicebank(
-    split: str = "train",    # "train", "valid", "test", or joined with "+"
-    root: Path | None = None,  # with the four folders as published, or resampled copies; None looks in `data_dir()`
+    split: str = "train",  # "train", "valid", "test", or joined with "+"
+    root: Path
+    | None = None,  # with the four folders as published, or resampled copies; None looks in `data_dir()`
 ) -> list[tuple[Path, Path]]:  # (noisy, clean), sorted; 48 kHz as published
     "VoiceBank-DEMAND (Valentini-Botinhao et al. 2016), official split; of the 28 speakers p226 and p287 are for validation."
     wanted, root = _splits(split), Path(os.path.expanduser(root or data_dir() / "voicebank"))
     part = lambda p: "valid" if p.name.partition("_")[0] in ("p226", "p287") else "train"
-    folders = {s: next(iter([*root.glob(f"noisy_{s}set_28spk_wav"), *root.glob(f"noisy_{s}set_wav")]), None) for s in ("train", "test")}
-    noisy = [p for s, f in folders.items() if f for p in sorted(f.glob("[!.]*.wav")) if ("test" if s == "test" else part(p)) in wanted]
-    if not noisy: raise InputError(f"{root}: holds no VoiceBank-DEMAND of this split; unpack noisy_testset_wav, clean_testset_wav, noisy_trainset_28spk_wav and clean_trainset_28spk_wav in it (doi.org/10.7488/ds/2117, CC BY 4.0)")
-    pairs = [(p, p.parent.with_name(p.parent.name.replace("noisy", "clean", 1)) / p.name) for p in noisy]
-    if alone := [p for p, clean in pairs if not clean.is_file()]: raise InputError(f"{alone[0]}: has no clean one of its name in {alone[0].parent.name.replace('noisy', 'clean', 1)}, nor have {len(alone) - 1} others; unpack both again")
+    folders = {
+        s: next(
+            iter([*root.glob(f"noisy_{s}set_28spk_wav"), *root.glob(f"noisy_{s}set_wav")]), None
+        )
+        for s in ("train", "test")
+    }
+    noisy = [
+        p
+        for s, f in folders.items()
+        if f
+        for p in sorted(f.glob("[!.]*.wav"))
+        if ("test" if s == "test" else part(p)) in wanted
+    ]
+    if not noisy:
+        raise InputError(
+            f"{root}: holds no VoiceBank-DEMAND of this split; unpack noisy_testset_wav, clean_testset_wav, noisy_trainset_28spk_wav and clean_trainset_28spk_wav in it (doi.org/10.7488/ds/2117, CC BY 4.0)"
+        )
+    pairs = [
+        (p, p.parent.with_name(p.parent.name.replace("noisy", "clean", 1)) / p.name) for p in noisy
+    ]
+    if alone := [p for p, clean in pairs if not clean.is_file()]:
+        raise InputError(
+            f"{alone[0]}: has no clean one of its name in {alone[0].parent.name.replace('noisy', 'clean', 1)}, nor have {len(alone) - 1} others; unpack both again"
+        )
     return pairs
 
 # %% ../nbs/06_datasets.ipynb #5f7d1a85
-SILENT = 1e-4    # RMS of 10 ms that count as silence whatever the rest of the recording is: -80 dB
+SILENT = 1e-4  # RMS of 10 ms that count as silence whatever the rest of the recording is: -80 dB
 SHORTEST = 0.02  # seconds of sound that a recording needs
+
 
 def _levels(y, n):
     "RMS of every frame of `n` samples about its own mean: a constant offset is silence."
     return y[: len(y) // n * n].reshape(-1, n).std(1)
 
+
 def _from_sound(y, n, floor):
     "`y` from its first frame above `floor`; without any, what is left of the last, unfinished frame."
-    if len(y) >= n and y[:n].std() > floor: return y
+    if len(y) >= n and y[:n].std() > floor:
+        return y
     loud = np.flatnonzero(_levels(y, n) > floor)
     return y[loud[0] * n :] if len(loud) else y[len(y) // n * n :]
 
 # %% ../nbs/06_datasets.ipynb #d2e17020
 def pieces(
-    path: Path,    # any audio file, of any length
-    sr: int,       # wanted rate
+    path: Path,  # any audio file, of any length
+    sr: int,  # wanted rate
     samples: int,  # length of a piece
-):                 # yields (samples,)
+):  # yields (samples,)
     "The sound of one recording, cut while it is read; the last piece is padded, or dropped if it is under a quarter."
     n, count, held = max(2, round(0.01 * sr)), 0, np.zeros(0, np.float32)
     loudest = max(_levels(y, n).max(initial=0) for y in stream(path, sr))
-    if loudest > 2: raise InputError(f"{path}: its samples lie far outside [-1, 1]; export it again")
+    if loudest > 2:
+        raise InputError(f"{path}: its samples lie far outside [-1, 1]; export it again")
     floor = max(SILENT, from_db(-40) * loudest)
     for chunk in stream(path, sr):
         held = _from_sound(np.concatenate([held, chunk]), n, floor)
@@ -378,17 +572,26 @@ def pieces(
             yield held[:samples]
             held, count = _from_sound(held[samples:], n, floor), count + 1
     held = _from_sound(held[::-1], n, floor)[::-1]  # silence off the end: the same, backwards
-    if len(held) >= (samples / 4 if count else SHORTEST * sr): yield fix_length(held, samples)
-    elif not count: raise InputError(f"{path}: is silent, or shorter than {1000 * SHORTEST:.0f} ms; record it again or remove it")
+    if len(held) >= (samples / 4 if count else SHORTEST * sr):
+        yield fix_length(held, samples)
+    elif not count:
+        raise InputError(
+            f"{path}: is silent, or shorter than {1000 * SHORTEST:.0f} ms; record it again or remove it"
+        )
 
 # %% ../nbs/06_datasets.ipynb #fb30d24f
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"}
 
+
 def audio_files(root, strict=False):
     "Audio files below `root`, sorted, as paths; hidden ones are left out. No folder is entered twice, and none by a link that also lies here itself."
+
     def denied(e):
-        problem = InputError(f"{e.filename}: cannot be opened ({e.strerror}); change its permissions")
-        if strict: raise problem
+        problem = InputError(
+            f"{e.filename}: cannot be opened ({e.strerror}); change its permissions"
+        )
+        if strict:
+            raise problem
         log.warning("skipped %s", problem)
 
     plain = {here: os.path.realpath(here) for here, *_ in os.walk(root)}
@@ -396,28 +599,42 @@ def audio_files(root, strict=False):
     for here, below, names in os.walk(root, onerror=denied, followlinks=True):
         real = os.path.realpath(here)
         new = real not in entered and (here in plain or real not in own)
-        if new: entered.add(real)
+        if new:
+            entered.add(real)
         below[:] = sorted(d for d in below if d[0] != ".") if new else []
-        found += [Path(here, f) for f in sorted(names) if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES]
+        found += [
+            Path(here, f)
+            for f in sorted(names)
+            if new and f[0] != "." and Path(f).suffix.lower() in SUFFIXES
+        ]
     return found
 
 # %% ../nbs/06_datasets.ipynb #63c991c9
 def folder(
-    path: str | Path,        # its subfolders are the classes; without any, there is one class
-    sr: int = 8000,          # every file is resampled to this
-    samples: int = 8192,     # long files are cut, short ones padded
-    strict: bool = False,    # True: one bad file is an error; False: it is named and skipped
-    limit: int = 20000,      # clips at most, shared evenly by the classes: 20000 of 8192 samples are 655 MB
+    path: str | Path,  # its subfolders are the classes; without any, there is one class
+    sr: int = 8000,  # every file is resampled to this
+    samples: int = 8192,  # long files are cut, short ones padded
+    strict: bool = False,  # True: one bad file is an error; False: it is named and skipped
+    limit: int = 20000,  # clips at most, shared evenly by the classes: 20000 of 8192 samples are 655 MB
 ) -> Clips:
     "Your own recordings: any format, rate, length and channel count."
     root = Path(os.path.expanduser(path))
-    if not os.path.exists(root): raise InputError(f"{root}: no such folder; check the spelling")
-    if not os.path.isdir(root): raise InputError(f"{root}: is a file; give the folder that holds your recordings")
+    if not os.path.exists(root):
+        raise InputError(f"{root}: no such folder; check the spelling")
+    if not os.path.isdir(root):
+        raise InputError(f"{root}: is a file; give the folder that holds your recordings")
     _whole(sr=sr, samples=samples, limit=limit)
-    kind = {p: p.relative_to(root).parts[0] if p.parent != root else root.resolve().name for p in audio_files(root, strict)}
-    if not kind: raise InputError(f"{root}: holds no audio files; put WAV, FLAC, OGG or MP3 files there")
+    kind = {
+        p: p.relative_to(root).parts[0] if p.parent != root else root.resolve().name
+        for p in audio_files(root, strict)
+    }
+    if not kind:
+        raise InputError(f"{root}: holds no audio files; put WAV, FLAC, OGG or MP3 files there")
     audio, origin = _collect(kind, _shared(kind, sr, samples, limit), samples, strict)
-    if not origin: raise InputError(f"{root}: none of its {len(kind)} audio files can be used; the lines above say why")
+    if not origin:
+        raise InputError(
+            f"{root}: none of its {len(kind)} audio files can be used; the lines above say why"
+        )
     classes = tuple(sorted({kind[p] for p in origin}))
     labels = np.array([classes.index(kind[p]) for p in origin], np.int32)
     return Clips(root.resolve().name, sr, classes, audio, labels, files=tuple(map(str, origin)))
@@ -427,42 +644,60 @@ def _shared(kind, sr, samples, limit):
     "A reader of files that gives each class its even share of `limit` clips, and says when one is full."
     share = max(1, limit // len(set(kind.values())))
     room, told = dict.fromkeys(kind.values(), share), set()
+
     def full(c):
-        if c not in told: log.warning("%s: full at %d; what follows is left out, a higher limit takes it", c, share)
+        if c not in told:
+            log.warning(
+                "%s: full at %d; what follows is left out, a higher limit takes it", c, share
+            )
         told.add(c)
+
     def read(path):
         c = kind[path]
-        if not room[c]: return full(c)
+        if not room[c]:
+            return full(c)
         for y in pieces(path, sr, samples):
-            if not room[c]: return full(c)
+            if not room[c]:
+                return full(c)
             yield y
             room[c] -= 1
+
     return read
 
 # %% ../nbs/06_datasets.ipynb #bb33045d
 NAMED = {"drums": drums, "digits": digits, "fsdd": fsdd, "sc09": sc09}
 
+
 def open_data(
-    data: str | Path,        # "drums", "digits", "fsdd", "sc09", or a folder
-    split: str = "train",    # a folder has only "train"
-    **options,               # of that loader, see there; "digits" takes none
+    data: str | Path,  # "drums", "digits", "fsdd", "sc09", or a folder
+    split: str = "train",  # a folder has only "train"
+    **options,  # of that loader, see there; "digits" takes none
 ) -> Clips:
     "A data set to generate from, by its name."
-    if data in NAMED: return NAMED[data](split, **options)
+    if data in NAMED:
+        return NAMED[data](split, **options)
     if not str(data) or not os.path.exists(os.path.expanduser(data)):
-        raise InputError(f"{data}: no such folder, and none of the data sets {', '.join(NAMED)}; check the spelling")
-    if _splits(split) != ["train"]: raise InputError(f"{data}: a folder has no split {split}; keep what you test with in a folder of its own")
+        raise InputError(
+            f"{data}: no such folder, and none of the data sets {', '.join(NAMED)}; check the spelling"
+        )
+    if _splits(split) != ["train"]:
+        raise InputError(
+            f"{data}: a folder has no split {split}; keep what you test with in a folder of its own"
+        )
     return folder(data, **options)
 
 # %% ../nbs/06_datasets.ipynb #66c28d58
 def batches(
     clips: Clips,
-    feature=lambda y: y,    # (B, samples) -> anything (B, ...): computed once for each clip, then kept in memory
+    feature=lambda y: (
+        y
+    ),  # (B, samples) -> anything (B, ...): computed once for each clip, then kept in memory
     batch_size: int = 64,
-    seed: int = 0,          # of the order
-):                          # tf.data.Dataset of (feature, label)
+    seed: int = 0,  # of the order
+):  # tf.data.Dataset of (feature, label)
     "A `tf.data` pipeline for Keras' own `fit`: features cached, shuffled anew each epoch."
     import tensorflow as tf
+
     data = tf.data.Dataset.from_tensor_slices((clips.audio, clips.labels)).batch(256)
     data = data.map(lambda y, k: (feature(y), k)).cache().unbatch()
     return data.shuffle(len(clips), seed=seed).batch(batch_size).prefetch(1)

@@ -22,41 +22,56 @@ from .audio import InputError, check_audio, fix_length, from_db, resample, rms
 def _sound(y, sr=8000, name="the sound"):
     "`y` as (samples,) of float32 that can be trusted, or one line why not."
     y = check_audio(y, sr, name)
-    if y.ndim != 1: raise InputError(f"{name}: has shape {y.shape}; give one channel at a time")
+    if y.ndim != 1:
+        raise InputError(f"{name}: has shape {y.shape}; give one channel at a time")
     return y
+
 
 def _within(low, high, **settings):
     "`InputError` for a setting out of its range; NaN is out of every range."
     for name, v in settings.items():
-        if not (isinstance(v, numbers.Real) and low <= v <= high): raise InputError(f"{name} {v!r}: give {low:g} to {high:g}")
+        if not (isinstance(v, numbers.Real) and low <= v <= high):
+            raise InputError(f"{name} {v!r}: give {low:g} to {high:g}")
 
 # %% ../nbs/11_degrade.ipynb #b538d686
 def add_noise(
-    y: np.ndarray,      # (samples,), the clean sound
+    y: np.ndarray,  # (samples,), the clean sound
     noise: np.ndarray,  # (samples,)
-    snr_db: float,      # wanted, over the whole sound
+    snr_db: float,  # wanted, over the whole sound
 ) -> tuple[np.ndarray, np.ndarray]:  # the mixture; the noise as it stands in it
     "Noise at an exact signal-to-noise ratio; `InputError` where one of the two is silent."
     y, noise = _sound(y), _sound(noise, name="the noise")
     _within(-200, 200, snr_db=snr_db)
-    if y.shape != noise.shape: raise InputError(f"noise of shape {noise.shape}, sound of shape {y.shape}; give as many samples")
+    if y.shape != noise.shape:
+        raise InputError(
+            f"noise of shape {noise.shape}, sound of shape {y.shape}; give as many samples"
+        )
     signal, level = rms(y), rms(noise)
-    if not (signal > 0 and level > 0): raise InputError("silence has no signal-to-noise ratio; give a sound and a noise that are not silent")
+    if not (signal > 0 and level > 0):
+        raise InputError(
+            "silence has no signal-to-noise ratio; give a sound and a noise that are not silent"
+        )
     noise = (noise * (signal / level * from_db(-snr_db))).astype(np.float32)
     return y + noise, noise
 
 # %% ../nbs/11_degrade.ipynb #631b5788
 COLOURS = {"white": 0.0, "pink": -3.01, "brown": -6.02}  # dB an octave
 
+
 def coloured(
     samples: int,
     sr: int,
     rng: np.random.Generator,
-    slope: float = 0.0,    # dB an octave
+    slope: float = 0.0,  # dB an octave
     lowest: float = 20.0,  # Hz; nothing below
-) -> np.ndarray:           # (samples,), RMS 1
+) -> np.ndarray:  # (samples,), RMS 1
     "Gaussian noise of a colour."
-    _within(1, 1e9, samples=samples), _within(1, 1e6, sr=sr), _within(-60, 60, slope=slope), _within(1e-3, sr / 2, lowest=lowest)
+    (
+        _within(1, 1e9, samples=samples),
+        _within(1, 1e6, sr=sr),
+        _within(-60, 60, slope=slope),
+        _within(1e-3, sr / 2, lowest=lowest),
+    )
     f = np.fft.rfftfreq(samples, 1 / sr)
     gain = np.where(f >= lowest, (np.maximum(f, lowest) / lowest) ** (slope / 6.0206), 0.0)
     y = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * gain, samples)
@@ -68,8 +83,8 @@ def mains(
     sr: int,
     rng: np.random.Generator,
     freq: float | None = None,  # Hz; None: about 50 or about 60
-    highest: float = 1500.0,    # Hz
-) -> np.ndarray:                # (samples,), RMS 1
+    highest: float = 1500.0,  # Hz
+) -> np.ndarray:  # (samples,), RMS 1
     "A mains hum: multiples of its frequency, falling by 6 to 12 dB an octave, the even ones 12 dB below the odd."
     _within(1, 1e9, samples=samples), _within(100, 1e6, sr=sr)
     freq = freq or rng.choice([50.0, 60.0]) * rng.uniform(0.998, 1.002)
@@ -82,22 +97,23 @@ def mains(
 
 # %% ../nbs/11_degrade.ipynb #14954cb6
 def stretch_of(
-    sounds,              # list of (samples,) waveforms
+    sounds,  # list of (samples,) waveforms
     samples: int,
     rng: np.random.Generator,
-) -> np.ndarray:         # (samples,)
+) -> np.ndarray:  # (samples,)
     "A piece of one of the sounds from a random start; a short one goes round, with a seam."
-    if not len(sounds): raise InputError("no recordings to draw from; give at least one")
+    if not len(sounds):
+        raise InputError("no recordings to draw from; give at least one")
     y = _sound(sounds[rng.integers(len(sounds))], name="a recording to draw from")
     return np.take(y, rng.integers(len(y)) + np.arange(samples), mode="wrap").astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #58c3c495
 def babble(
-    voices,              # list of (samples,) recordings of speech
+    voices,  # list of (samples,) recordings of speech
     samples: int,
     rng: np.random.Generator,
     talkers: int = 6,
-) -> np.ndarray:         # (samples,), RMS 1
+) -> np.ndarray:  # (samples,), RMS 1
     "Several talkers at once, at levels within 6 dB."
     _within(1, 1000, talkers=talkers)
     parts = [stretch_of(voices, samples, rng) for _ in range(talkers)]
@@ -106,23 +122,25 @@ def babble(
 
 # %% ../nbs/11_degrade.ipynb #6709ff5d
 def equalised(
-    y: np.ndarray,        # (samples,)
+    y: np.ndarray,  # (samples,)
     rng: np.random.Generator,
     spread: float = 6.0,  # dB, standard deviation at each point
     points: int = 6,
-) -> np.ndarray:          # (samples,), at the same RMS
+) -> np.ndarray:  # (samples,), at the same RMS
     "Another tone colour: a gain that bends smoothly through points evenly spaced from 0 Hz to half the rate."
     y = _sound(y)
     _within(0, 60, spread=spread), _within(2, 1000, points=points)
     spectrum = np.fft.rfft(y)
-    gain = PchipInterpolator(np.arange(points), rng.normal(0, spread, points))(np.linspace(0, points - 1, len(spectrum)))
+    gain = PchipInterpolator(np.arange(points), rng.normal(0, spread, points))(
+        np.linspace(0, points - 1, len(spectrum))
+    )
     out = np.fft.irfft(spectrum * from_db(gain), len(y))
     return (out * rms(y) / max(rms(out), 1e-12)).astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #5f8f94eb
 def hard_clip(
-    y: np.ndarray,   # (samples,)
-    below: float,    # dB, the limit below the sound's peak
+    y: np.ndarray,  # (samples,)
+    below: float,  # dB, the limit below the sound's peak
 ) -> tuple[np.ndarray, np.ndarray]:  # clipped; mask (samples,), True where a sample was cut
     "Everything above a limit is the limit."
     y = _sound(y)
@@ -132,121 +150,152 @@ def hard_clip(
 
 # %% ../nbs/11_degrade.ipynb #a6bee8d1
 def soft_clip(
-    y: np.ndarray,   # (samples,)
-    drive: float,    # dB, how far the peak is driven beyond 1
+    y: np.ndarray,  # (samples,)
+    drive: float,  # dB, how far the peak is driven beyond 1
 ) -> np.ndarray:
     "tanh, at the peak's old height: quiet parts grow by up to `drive`."
     y = _sound(y)
     _within(-60, 60, drive=drive)
     peak = np.abs(y).max()
-    if peak == 0: return y
+    if peak == 0:
+        return y
     gain = from_db(drive) / peak
     return (np.tanh(gain * y) * peak / np.tanh(gain * peak)).astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #a6a39150
 def narrow(
-    y: np.ndarray,   # (samples,)
+    y: np.ndarray,  # (samples,)
     sr: int,
     highest: float,  # Hz, below sr / 2
-) -> np.ndarray:     # (samples,), at the same rate
+) -> np.ndarray:  # (samples,), at the same rate
     "Through a rate of twice `highest`, and back: nothing is left above, nothing has moved."
     y = _sound(y, sr)
-    if not 1 <= highest < sr / 2: raise InputError(f"highest {highest:g} Hz; give at least 1 and less than half the rate, {sr / 2:g}")
+    if not 1 <= highest < sr / 2:
+        raise InputError(
+            f"highest {highest:g} Hz; give at least 1 and less than half the rate, {sr / 2:g}"
+        )
     return resample(resample(y, sr, round(2 * highest)), round(2 * highest), sr)[: len(y)]
 
 # %% ../nbs/11_degrade.ipynb #bf4efc4c
 def coarse(
-    y: np.ndarray,      # (samples,), in [-1, 1]
-    bits: int,          # 2 to 16
+    y: np.ndarray,  # (samples,), in [-1, 1]
+    bits: int,  # 2 to 16
     law: bool = False,  # steps by the mu-law instead of even ones
     mu: float = 255.0,
 ) -> np.ndarray:
     "Fewer numbers: rounded to 2**bits - 1 levels, one of them silence."
     y = _sound(y)
-    if bits not in range(2, 17): raise InputError(f"{bits} bits; give 2 to 16")
+    if bits not in range(2, 17):
+        raise InputError(f"{bits} bits; give 2 to 16")
     _within(1, 1e6, mu=mu)
     half = 2 ** (bits - 1) - 1
     y = np.clip(y, -1, 1)
-    if not law: return (np.round(y * half) / half).astype(np.float32)
+    if not law:
+        return (np.round(y * half) / half).astype(np.float32)
     c = np.round(np.sign(y) * np.log1p(mu * np.abs(y)) / np.log1p(mu) * half) / half
     return (np.sign(c) * np.expm1(np.abs(c) * np.log1p(mu)) / mu).astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #a400b817
 CODECS = {  # container, coding, most compression (libsndfile refuses MP3 at 1), rates that it knows (none: all)
-    "mp3": ("MP3", "MPEG_LAYER_III", 0.95, (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "mp3": (
+        "MP3",
+        "MPEG_LAYER_III",
+        0.95,
+        (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+    ),
     "vorbis": ("OGG", "VORBIS", 1.0, ()),
     "opus": ("OGG", "OPUS", 1.0, (8000, 12000, 16000, 24000, 48000)),
 }
 
 # %% ../nbs/11_degrade.ipynb #f0eeaaf6
 def codec(
-    y: np.ndarray,          # (samples,)
-    sr: int,                # a codec that does not know it works at the next rate it knows
-    name: str = "mp3",      # a key of `CODECS`
-    squeeze: float = 1.0,   # 0 (best) to 1 (smallest)
-) -> np.ndarray:            # (samples,)
+    y: np.ndarray,  # (samples,)
+    sr: int,  # a codec that does not know it works at the next rate it knows
+    name: str = "mp3",  # a key of `CODECS`
+    squeeze: float = 1.0,  # 0 (best) to 1 (smallest)
+) -> np.ndarray:  # (samples,)
     "Through a lossy file and back, in memory."
-    if name not in CODECS: raise InputError(f"no codec {name}; give one of {', '.join(CODECS)}")
+    if name not in CODECS:
+        raise InputError(f"no codec {name}; give one of {', '.join(CODECS)}")
     y = _sound(y, sr)
-    _within(0, 1, squeeze=squeeze), _within(0, 100, peak=float(np.abs(y).max()))  # louder, and the MP3 encoder takes the process with it
+    (
+        _within(0, 1, squeeze=squeeze),
+        _within(0, 100, peak=float(np.abs(y).max())),
+    )  # louder, and the MP3 encoder takes the process with it
     form, subtype, most, rates = CODECS[name]
     at = int(min((r for r in rates if r >= sr), default=max(rates, default=sr)))
     file, z = io.BytesIO(), resample(y, sr, at)
     try:
-        with sf.SoundFile(file, "w", at, 1, subtype, format=form, compression_level=squeeze * most) as f:
-            for k in range(0, len(z), 1 << 16): f.write(z[k : k + (1 << 16)])  # one long write overflows Vorbis' stack
+        with sf.SoundFile(
+            file, "w", at, 1, subtype, format=form, compression_level=squeeze * most
+        ) as f:
+            for k in range(0, len(z), 1 << 16):
+                f.write(z[k : k + (1 << 16)])  # one long write overflows Vorbis' stack
         file.seek(0)
         back, _ = sf.read(file, dtype="float32")
-    except sf.LibsndfileError as e: raise InputError(f"{name} at {at} Hz: {e.error_string}") from None
+    except sf.LibsndfileError as e:
+        raise InputError(f"{name} at {at} Hz: {e.error_string}") from None
     return fix_length(resample(back, at, sr), len(y))
 
 # %% ../nbs/11_degrade.ipynb #f55234e0
 def gaps(
-    y: np.ndarray,         # (samples,)
+    y: np.ndarray,  # (samples,)
     sr: int,
     rng: np.random.Generator,
     count: int = 3,
-    shortest: float = 0.01, longest: float = 0.2,  # seconds
-    clear: float = 0.05,   # seconds of sound around each
+    shortest: float = 0.01,
+    longest: float = 0.2,  # seconds
+    clear: float = 0.05,  # seconds of sound around each
 ) -> tuple[np.ndarray, np.ndarray]:  # with gaps; mask (samples,), True inside
     "Silence at random places that do not touch; `InputError` where they do not fit."
     y = _sound(y, sr)
     if not (0 < shortest <= longest < np.inf and 0 <= clear < np.inf and count in range(1, 10**6)):
-        raise InputError(f"{count} gaps of {shortest} to {longest} s, {clear} s apart: give at least one gap, longer than nothing, the shortest first")
+        raise InputError(
+            f"{count} gaps of {shortest} to {longest} s, {clear} s apart: give at least one gap, longer than nothing, the shortest first"
+        )
     lengths = np.maximum(1, np.round(rng.uniform(shortest, longest, count) * sr)).astype(int)
     space = max(1, round(clear * sr))
     free = len(y) - lengths.sum() - (count + 1) * space
-    if free < 0: raise InputError(f"{count} gaps and their surroundings need {(len(y) - free) / sr:.2f} s, the sound has {len(y) / sr:.2f}; give a longer sound, or fewer or shorter gaps")
+    if free < 0:
+        raise InputError(
+            f"{count} gaps and their surroundings need {(len(y) - free) / sr:.2f} s, the sound has {len(y) / sr:.2f}; give a longer sound, or fewer or shorter gaps"
+        )
     before = np.sort(rng.integers(0, free + 1, count)) + space * np.arange(1, count + 1)
     mask = np.zeros(len(y), bool)
-    for start, n in zip(before + np.cumsum(lengths) - lengths, lengths): mask[start : start + n] = True
+    for start, n in zip(before + np.cumsum(lengths) - lengths, lengths):
+        mask[start : start + n] = True
     return np.where(mask, 0, y).astype(np.float32), mask
 
 # %% ../nbs/11_degrade.ipynb #9e4fd8f0
 def room(
     sr: int,
     rng: np.random.Generator,
-    t60: float = 0.4,      # seconds in which the echo falls by 60 dB
-    direct: float = 3.0,   # dB, the direct sound above all echoes together
-) -> np.ndarray:           # (samples,), begins with the direct sound, 1
+    t60: float = 0.4,  # seconds in which the echo falls by 60 dB
+    direct: float = 3.0,  # dB, the direct sound above all echoes together
+) -> np.ndarray:  # (samples,), begins with the direct sound, 1
     "A synthetic room's answer to a click: early echoes, then noise that decays, on high twice as fast."
     _within(100, 1e6, sr=sr), _within(0.01, 20, t60=t60), _within(-60, 60, direct=direct)
     n = max(2, round(1.2 * t60 * sr))
     t = np.arange(n) / sr
     white, high = np.fft.rfft(rng.standard_normal(n)), np.fft.rfftfreq(n, 1 / sr) > 2000
-    low, high = (np.fft.irfft(white * part, n) * 10 ** (-3 * t / seconds) for part, seconds in ((~high, t60), (high, t60 / 2)))
+    low, high = (
+        np.fft.irfft(white * part, n) * 10 ** (-3 * t / seconds)
+        for part, seconds in ((~high, t60), (high, t60 / 2))
+    )
     tail = (low + high) * np.clip(t / 0.02, 0, 1)  # noise only once there are many echoes
     tail[0] = 0
     walls = rng.choice([-1, 1], 6) * rng.uniform(0.3, 1, 6)
     walls *= np.sqrt(np.sum(tail**2) / 4 / np.sum(walls**2))  # together 6 dB below the noise
     np.add.at(tail, rng.integers(1, max(2, round(0.03 * sr)), 6).clip(max=n - 1), walls)
-    return np.concatenate([[1.0], tail[1:] * from_db(-direct) / np.sqrt(np.sum(tail[1:] ** 2))]).astype(np.float32)
+    return np.concatenate(
+        [[1.0], tail[1:] * from_db(-direct) / np.sqrt(np.sum(tail[1:] ** 2))]
+    ).astype(np.float32)
 
 # %% ../nbs/11_degrade.ipynb #d9918525
 def reverberate(
-    y: np.ndarray,   # (samples,)
+    y: np.ndarray,  # (samples,)
     rir: np.ndarray,  # from `room`, or measured; the direct sound first
-) -> np.ndarray:      # (samples,)
+) -> np.ndarray:  # (samples,)
     "The sound in a room, cut to its own length."
     y, rir = _sound(y), _sound(rir, name="the room's answer")
     return fftconvolve(y, rir)[: len(y)].astype(np.float32)
@@ -255,20 +304,31 @@ def reverberate(
 @dataclass(frozen=True)
 class Damage:
     "What was done to a sound."
+
     kind: str
-    settings: dict                             # the numbers that were drawn
-    mask: np.ndarray | None = None             # (samples,), True where a sample is not its own: cut, or gone
-    noise: np.ndarray | None = None            # (samples,), what was added
+    settings: dict  # the numbers that were drawn
+    mask: np.ndarray | None = None  # (samples,), True where a sample is not its own: cut, or gone
+    noise: np.ndarray | None = None  # (samples,), what was added
 
 # %% ../nbs/11_degrade.ipynb #ec4b0443
 def _noise(y, sr, rng, noises, voices, snr_db=(-2, 18)):
-    names = [*COLOURS, "mains", *(["recorded"] * 4 if len(noises) else []), *(["babble"] * 2 if len(voices) else [])]
+    names = [
+        *COLOURS,
+        "mains",
+        *(["recorded"] * 4 if len(noises) else []),
+        *(["babble"] * 2 if len(voices) else []),
+    ]
     name, wanted = str(rng.choice(names)), float(rng.uniform(*snr_db))
-    if name in COLOURS: n = coloured(len(y), sr, rng, COLOURS[name])
-    elif name == "mains": n = mains(len(y), sr, rng)
-    elif name == "babble": n = babble(voices, len(y), rng)
-    else: n = equalised(stretch_of(noises, len(y), rng), rng)
-    if not rms(n) > 0: name, n = "white", coloured(len(y), sr, rng)  # a recorded stretch may be silent
+    if name in COLOURS:
+        n = coloured(len(y), sr, rng, COLOURS[name])
+    elif name == "mains":
+        n = mains(len(y), sr, rng)
+    elif name == "babble":
+        n = babble(voices, len(y), rng)
+    else:
+        n = equalised(stretch_of(noises, len(y), rng), rng)
+    if not rms(n) > 0:
+        name, n = "white", coloured(len(y), sr, rng)  # a recorded stretch may be silent
     damaged, added = add_noise(y, n, wanted)
     return damaged, Damage("noise", {"source": name, "snr_db": wanted}, noise=added)
 
@@ -278,49 +338,79 @@ def _clip(y, sr, rng, *_):
     damaged, mask = hard_clip(y, below)
     return damaged, Damage("clip", {"below": below}, mask)
 
+
 def _soft(y, sr, rng, *_):
     drive = float(rng.uniform(6, 24))
     return soft_clip(y, drive), Damage("soft", {"drive": drive})
+
 
 def _narrow(y, sr, rng, *_):
     highest = float(np.round(sr * rng.uniform(0.2, 0.4)))
     return narrow(y, sr, highest), Damage("narrow", {"highest": highest})
 
+
 def _gaps(y, sr, rng, *_):
-    damaged, mask = gaps(y, sr, rng, max(1, round(len(y) / sr / 0.6)), longest=min(0.1, max(0.01, len(y) / sr - 0.11)))
+    damaged, mask = gaps(
+        y,
+        sr,
+        rng,
+        max(1, round(len(y) / sr / 0.6)),
+        longest=min(0.1, max(0.01, len(y) / sr - 0.11)),
+    )
     return damaged, Damage("gaps", {"lost": float(mask.mean())}, mask)
 
 # %% ../nbs/11_degrade.ipynb #b3ace467
 def _coarse(y, sr, rng, *_):
     bits, law = int(rng.integers(4, 9)), bool(rng.integers(2))
     top = np.abs(y).max()
-    return (top * coarse(y / top, bits, law)).astype(np.float32), Damage("coarse", {"bits": bits, "law": law})
+    return (top * coarse(y / top, bits, law)).astype(np.float32), Damage(
+        "coarse", {"bits": bits, "law": law}
+    )
+
 
 def _codec(y, sr, rng, *_):
     name = str(rng.choice(list(CODECS)))
     squeeze = float(rng.uniform(0.85 if name == "opus" else 0.7, 1))  # at 0.7 Opus is hardly heard
     return codec(y, sr, name, squeeze), Damage("codec", {"name": name, "squeeze": squeeze})
 
+
 def _room(y, sr, rng, *_):
     t60, direct = float(rng.uniform(0.15, 0.8)), float(rng.uniform(-3, 9))
-    return reverberate(y, room(sr, rng, t60, direct)), Damage("room", {"t60": t60, "direct": direct})
+    return reverberate(y, room(sr, rng, t60, direct)), Damage(
+        "room", {"t60": t60, "direct": direct}
+    )
 
 # %% ../nbs/11_degrade.ipynb #c36eba46
-KINDS = {"noise": _noise, "clip": _clip, "soft": _soft, "narrow": _narrow, "gaps": _gaps, "coarse": _coarse, "codec": _codec, "room": _room}
+KINDS = {
+    "noise": _noise,
+    "clip": _clip,
+    "soft": _soft,
+    "narrow": _narrow,
+    "gaps": _gaps,
+    "coarse": _coarse,
+    "codec": _codec,
+    "room": _room,
+}
 
 # %% ../nbs/11_degrade.ipynb #af1cb5a0
 def damage(
-    y: np.ndarray,   # (samples,), not silent
+    y: np.ndarray,  # (samples,), not silent
     sr: int,
-    kind: str,       # a key of `KINDS`
+    kind: str,  # a key of `KINDS`
     seed: int | tuple = 0,  # the same seed does the same
-    noises=(),       # recorded noises (samples,) at this rate, to draw from
-    voices=(),       # recordings of speech, for babble
+    noises=(),  # recorded noises (samples,) at this rate, to draw from
+    voices=(),  # recordings of speech, for babble
 ) -> tuple[np.ndarray, Damage]:
     "Damage of a kind, its numbers drawn by seed; what was done stands beside it."
-    if kind not in KINDS: raise InputError(f"no damage called {kind}; give one of {', '.join(KINDS)}")
+    if kind not in KINDS:
+        raise InputError(f"no damage called {kind}; give one of {', '.join(KINDS)}")
     y = _sound(y, sr)
-    if not np.any(y): raise InputError("the sound: is silent; there is nothing to damage")
-    try: rng = np.random.default_rng(tuple(np.atleast_1d(seed)))
-    except (TypeError, ValueError): raise InputError(f"seed {seed!r}: give a whole number that is not negative, or several") from None
+    if not np.any(y):
+        raise InputError("the sound: is silent; there is nothing to damage")
+    try:
+        rng = np.random.default_rng(tuple(np.atleast_1d(seed)))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"seed {seed!r}: give a whole number that is not negative, or several"
+        ) from None
     return KINDS[kind](y, sr, rng, noises, voices)

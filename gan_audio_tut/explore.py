@@ -16,12 +16,15 @@ from IPython.display import display
 from . import plots
 
 # %% ../nbs/02a_explore.ipynb #c5192820
-def _title(values): return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+def _title(values):
+    return ", ".join(
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
+    )
 
 # %% ../nbs/02a_explore.ipynb #c47244fe
 def show_strip(
-    draw: Callable,         # draw(ax, **values)
-    strip: list[dict],      # three to five settings
+    draw: Callable,  # draw(ax, **values)
+    strip: list[dict],  # three to five settings
     sound: Callable | None = None,  # sound(**values) -> (samples,)
     sr: int | None = None,  # its rate
 ):
@@ -33,16 +36,23 @@ def show_strip(
         ax.set_title(_title(values).replace(", ", "\n"), fontsize=8)
     display(fig)
     plt.close(fig)
-    if sound: display(plots.players({_title(v): sound(**v) for v in strip}, sr, pictures=False))
+    if sound:
+        display(plots.players({_title(v): sound(**v) for v in strip}, sr, pictures=False))
 
 # %% ../nbs/02a_explore.ipynb #49c2fa07
 def _control(name, value, choices):
     "A slider for (low, high, step), a menu for a list."
     import ipywidgets
-    if isinstance(choices, list): return ipywidgets.Dropdown(options=choices, value=value, description=name)
+
+    if isinstance(choices, list):
+        return ipywidgets.Dropdown(options=choices, value=value, description=name)
     low, high, step = choices
-    kind = ipywidgets.IntSlider if all(isinstance(c, int) for c in choices) else ipywidgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False)
+    kind = (
+        ipywidgets.IntSlider if all(isinstance(c, int) for c in choices) else ipywidgets.FloatSlider
+    )
+    return kind(
+        value=value, min=low, max=high, step=step, description=name, continuous_update=False
+    )
 
 # %% ../nbs/02a_explore.ipynb #ab9e40e9
 def _panel(draw, sound, sr, values):
@@ -51,12 +61,14 @@ def _panel(draw, sound, sr, values):
     draw(ax, **values)
     display(fig)
     plt.close(fig)
-    if sound: display(plots.players({_title(values): sound(**values)}, sr, pictures=False))
+    if sound:
+        display(plots.players({_title(values): sound(**values)}, sr, pictures=False))
 
 # %% ../nbs/02a_explore.ipynb #584a17dc
 def _sliders(draw, sound, sr, start, controls):
     "The controls at their first setting, and under them the panel that follows them."
     import ipywidgets
+
     widgets = {name: _control(name, start[name], choices) for name, choices in controls.items()}
     out = ipywidgets.interactive_output(lambda **values: _panel(draw, sound, sr, values), widgets)
     return ipywidgets.VBox([*widgets.values(), out])
@@ -64,28 +76,38 @@ def _sliders(draw, sound, sr, start, controls):
 # %% ../nbs/02a_explore.ipynb #9e349abf
 def _fits(value, choices):
     "Whether a control can be set to a value: one of a list, or a whole number of steps above the low end."
-    if isinstance(choices, list): return value in choices
+    if isinstance(choices, list):
+        return value in choices
     low, high, step = choices
     return low <= value <= high and abs((value - low) / step - round((value - low) / step)) < 1e-6
+
 
 def _check(strip, controls):
     "Every setting of the strip is one that the controls can be set to; else `ValueError`."
     for values in strip:
-        if values.keys() != controls.keys(): raise ValueError(f"the strip sets {[*values]}, the controls are {[*controls]}; name the same")
+        if values.keys() != controls.keys():
+            raise ValueError(
+                f"the strip sets {[*values]}, the controls are {[*controls]}; name the same"
+            )
         for name, choices in controls.items():
             if not _fits(values[name], choices):
-                raise ValueError(f"{name}={values[name]} is not among {choices}; widen the control or change the strip")
+                raise ValueError(
+                    f"{name}={values[name]} is not among {choices}; widen the control or change the strip"
+                )
 
 # %% ../nbs/02a_explore.ipynb #9b3ece41
 def explorer(
-    draw: Callable,         # draw(ax, **values): a picture of one setting
-    strip: list[dict],      # the settings that teach even where nothing moves; the first is where the sliders start
+    draw: Callable,  # draw(ax, **values): a picture of one setting
+    strip: list[
+        dict
+    ],  # the settings that teach even where nothing moves; the first is where the sliders start
     sound: Callable | None = None,  # sound(**values) -> (samples,): what to hear at a setting
     sr: int | None = None,  # its rate
-    **controls,             # name -> (low, high, step), or a list of choices
+    **controls,  # name -> (low, high, step), or a list of choices
 ):
     "Both faces: the strip always, sliders where a kernel can answer them."
     _check(strip, controls)
     show_strip(draw, strip, sound, sr)
-    if get_ipython() is None or os.environ.get("IN_TEST"): return
+    if get_ipython() is None or os.environ.get("IN_TEST"):
+        return
     display(_sliders(draw, sound, sr, strip[0], controls))

@@ -19,23 +19,34 @@ from .mel import magnitude, stft
 # %% ../nbs/09b_fidelity.ipynb #492e22be
 def _in_db(signal, error):
     "A ratio of powers in dB; without error infinite, without signal minus infinity."
-    if signal == 0: return -np.inf
+    if signal == 0:
+        return -np.inf
     return float(10 * np.log10(signal / error)) if error else np.inf
 
-def _power(x): return float(np.sum(np.square(x, dtype=np.float64)))
+
+def _power(x):
+    return float(np.sum(np.square(x, dtype=np.float64)))
+
 
 def _pair(reference, estimate):
     "Two sounds that can be compared: mono, finite, of one length, the reference not silent."
-    x, y = (check_audio(np.asarray(v, float), 8000, name) for name, v in (("reference", reference), ("estimate", estimate)))
-    if x.ndim != 1 or x.shape != y.shape: raise InputError(f"score: got shapes {x.shape} and {y.shape}; give two mono sounds of one length")
-    if np.abs(x).max() < 1e-6: raise InputError("reference: is silent; give the sound as it should be")
+    x, y = (
+        check_audio(np.asarray(v, float), 8000, name)
+        for name, v in (("reference", reference), ("estimate", estimate))
+    )
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(
+            f"score: got shapes {x.shape} and {y.shape}; give two mono sounds of one length"
+        )
+    if np.abs(x).max() < 1e-6:
+        raise InputError("reference: is silent; give the sound as it should be")
     return x, y
 
 # %% ../nbs/09b_fidelity.ipynb #0ab52baf
 def snr(
     reference: np.ndarray,  # (samples,), what it should be
-    estimate: np.ndarray,   # (samples,), what it is
-) -> float:                 # dB
+    estimate: np.ndarray,  # (samples,), what it is
+) -> float:  # dB
     "Signal-to-noise ratio: a wrong level counts as noise."
     x, y = _pair(reference, estimate)
     return _in_db(_power(x), _power(np.subtract(y, x, dtype=np.float64)))
@@ -43,8 +54,8 @@ def snr(
 # %% ../nbs/09b_fidelity.ipynb #0279e5af
 def si_sdr(
     reference: np.ndarray,  # (samples,)
-    estimate: np.ndarray,   # (samples,)
-) -> float:                 # dB
+    estimate: np.ndarray,  # (samples,)
+) -> float:  # dB
     "Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019); no mean is removed."
     x, y = (v.astype(np.float64) for v in _pair(reference, estimate))
     s = (x @ y) / (x @ x) * x
@@ -53,40 +64,48 @@ def si_sdr(
 # %% ../nbs/09b_fidelity.ipynb #df66bb5a
 def segmental_snr(
     reference: np.ndarray,  # (samples,)
-    estimate: np.ndarray,   # (samples,)
-    sr: int,                # samples per second
-    low: float = -10, high: float = 35,  # dB, what a frame counts at least and at most
-) -> float:                 # dB
+    estimate: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
+    low: float = -10,
+    high: float = 35,  # dB, what a frame counts at least and at most
+) -> float:  # dB
     "Mean SNR of frames of 30 ms, a quarter apart, without those that are silent in the reference (limits of Hansen and Pellom 1998)."
     x, y = _pair(reference, estimate)
     n = min(max(1, round(0.03 * sr)), len(x))
     starts = np.arange(0, len(x) - n + 1, max(1, n // 4))
+
     def powers(v):  # of every frame, from one running sum
         total = np.r_[0, np.cumsum(np.square(v, dtype=np.float64))]
         return np.maximum(total[starts + n] - total[starts], 0)
+
     signal, error = powers(x), powers(np.subtract(y, x, dtype=np.float64))
     heard = signal > 1e-10 * signal.max()
-    return float(np.clip(10 * np.log10(signal[heard] / np.maximum(error[heard], 1e-30)), low, high).mean())
+    return float(
+        np.clip(10 * np.log10(signal[heard] / np.maximum(error[heard], 1e-30)), low, high).mean()
+    )
 
 # %% ../nbs/09b_fidelity.ipynb #3c3310ae
 def log_spectral_distance(
     reference: np.ndarray,  # (samples,), more than n_fft // 2
-    estimate: np.ndarray,   # (samples,)
+    estimate: np.ndarray,  # (samples,)
     n_fft: int = 512,
     floor_db: float = -80,  # relative to the loudest bin of the reference
-) -> float:                 # dB
+) -> float:  # dB
     "Root mean square difference over the bins of a frame, mean over frames."
-    x, y = (ops.convert_to_numpy(magnitude(*stft(v[None], n_fft, n_fft // 4), 0))[0] for v in _pair(reference, estimate))
+    x, y = (
+        ops.convert_to_numpy(magnitude(*stft(v[None], n_fft, n_fft // 4), 0))[0]
+        for v in _pair(reference, estimate)
+    )
     x, y = (20 * np.log10(np.maximum(v, x.max() * 10 ** (floor_db / 20))) for v in (x, y))
     return float(np.sqrt(np.mean((x - y) ** 2, -1)).mean())
 
 # %% ../nbs/09b_fidelity.ipynb #dc9a5676
 def stft_terms(
-    reference,              # (B, samples), more than half of the largest size
-    estimate,               # (B, samples)
+    reference,  # (B, samples), more than half of the largest size
+    estimate,  # (B, samples)
     sizes: tuple = (128, 256, 512, 1024),  # frame lengths; each moves on by a quarter
-    floor: float = 1e-3,    # magnitudes below count as this: silence has no logarithm
-) -> dict:                  # two scalars
+    floor: float = 1e-3,  # magnitudes below count as this: silence has no logarithm
+) -> dict:  # two scalars
     "Multi-resolution STFT terms (Yamamoto et al. 2020, section 3.2), the spectral convergence clip by clip."
     convergence = log_magnitude = 0.0
     for n in sizes:
@@ -99,88 +118,139 @@ def stft_terms(
 # %% ../nbs/09b_fidelity.ipynb #ddbd5056
 def stft_distance(
     reference: np.ndarray,  # (samples,)
-    estimate: np.ndarray,   # (samples,)
+    estimate: np.ndarray,  # (samples,)
     sizes: tuple = (128, 256, 512, 1024),
-) -> float:                 # 0: the same magnitudes
+) -> float:  # 0: the same magnitudes
     "The sum of `stft_terms`, for one sound."
     return float(sum(stft_terms(*(v[None] for v in _pair(reference, estimate)), sizes).values()))
 
 # %% ../nbs/09b_fidelity.ipynb #11b141fc
 def stoi(
     reference: np.ndarray,  # (samples,), at least 0.4 s of sound that is not silent
-    estimate: np.ndarray,   # (samples,)
-    sr: int,                # samples per second
+    estimate: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
     extended: bool = False,  # ESTOI
-) -> float:                 # about 0 to 1; NaN where there is too little sound
+) -> float:  # about 0 to 1; NaN where there is too little sound
     "Short-time objective intelligibility, by pystoi."
     import pystoi
+
     x, y = (v.astype(float) for v in _pair(reference, estimate))
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # pystoi warns of too little sound, and answers 1e-5
-        try: return float(pystoi.stoi(x, y, sr, extended))
-        except RuntimeWarning: return np.nan
+        warnings.simplefilter(
+            "error", RuntimeWarning
+        )  # pystoi warns of too little sound, and answers 1e-5
+        try:
+            return float(pystoi.stoi(x, y, sr, extended))
+        except RuntimeWarning:
+            return np.nan
 
 # %% ../nbs/09b_fidelity.ipynb #455a232f
 def pesq(
     reference: np.ndarray,  # (samples,), at least 0.25 s
-    estimate: np.ndarray,   # (samples,)
-    sr: int,                # 8000: narrow-band; other rates are resampled to 16000: wide-band
-) -> float:                 # 1 to 4.6 (MOS-LQO), 1 for a silent estimate; NaN where the reference holds no speech
+    estimate: np.ndarray,  # (samples,)
+    sr: int,  # 8000: narrow-band; other rates are resampled to 16000: wide-band
+) -> float:  # 1 to 4.6 (MOS-LQO), 1 for a silent estimate; NaN where the reference holds no speech
     "Perceptual evaluation of speech quality (ITU-T P.862), by the library `pesq` (the extra 'metrics')."
-    try: import pesq as library
-    except ModuleNotFoundError: raise InputError("pesq: is not installed; pip install pesq") from None
+    try:
+        import pesq as library
+    except ModuleNotFoundError:
+        raise InputError("pesq: is not installed; pip install pesq") from None
     reference, estimate = _pair(reference, estimate)
-    if not estimate.any(): return 1.0  # the library has no answer, but a listener has
-    if sr not in (8000, 16000): reference, estimate, sr = resample(reference, sr, 16000), resample(estimate, sr, 16000), 16000
-    try: return float(library.pesq(sr, reference, estimate, "nb" if sr == 8000 else "wb"))
-    except (library.PesqError, ValueError): return np.nan
+    if not estimate.any():
+        return 1.0  # the library has no answer, but a listener has
+    if sr not in (8000, 16000):
+        reference, estimate, sr = (
+            resample(reference, sr, 16000),
+            resample(estimate, sr, 16000),
+            16000,
+        )
+    try:
+        return float(library.pesq(sr, reference, estimate, "nb" if sr == 8000 else "wb"))
+    except (library.PesqError, ValueError):
+        return np.nan
 
 # %% ../nbs/09b_fidelity.ipynb #fc78c535
-FIGURES = {"si_sdr": "SI-SDR (dB)", "snr": "SNR (dB)", "segmental_snr": "segmental SNR (dB)", "lsd": "LSD (dB) ↓", "stft": "STFT distance ↓",
-           "stoi": "STOI", "estoi": "ESTOI", "pesq": "PESQ"}
+FIGURES = {
+    "si_sdr": "SI-SDR (dB)",
+    "snr": "SNR (dB)",
+    "segmental_snr": "segmental SNR (dB)",
+    "lsd": "LSD (dB) ↓",
+    "stft": "STFT distance ↓",
+    "stoi": "STOI",
+    "estoi": "ESTOI",
+    "pesq": "PESQ",
+}
 
 # %% ../nbs/09b_fidelity.ipynb #a60e0443
 def _pieces(x, y, sr, most=20.0, each=10.0):
     "Long sounds in equal pieces of about 10 s, without those in which the reference is silent: STOI and PESQ were made for single sentences."
-    if len(x) <= most * sr: return [(x, y)]
+    if len(x) <= most * sr:
+        return [(x, y)]
     n = round(len(x) / each / sr)
-    return [(a, b) for a, b in zip(np.array_split(x, n), np.array_split(y, n)) if np.abs(a).max() >= 1e-6]
+    return [
+        (a, b)
+        for a, b in zip(np.array_split(x, n), np.array_split(y, n))
+        if np.abs(a).max() >= 1e-6
+    ]
 
 # %% ../nbs/09b_fidelity.ipynb #a0fd6ba0
 def score(
     reference: np.ndarray,  # (samples,) in [-1, 1], what it should be
-    estimate: np.ndarray,   # (samples,)
-    sr: int,                # samples per second
-) -> dict:                  # the figures named in `FIGURES`; PESQ only where it is installed
+    estimate: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
+) -> dict:  # the figures named in `FIGURES`; PESQ only where it is installed
     "Every figure at once; from LSD on, those of sounds over 20 s are means over pieces of about 10 s."
     x, y = _pair(reference, estimate)
-    if len(x) <= 512: raise InputError(f"score: {len(x)} samples are too few; give more than 512")
-    figures = {"lsd": lambda x, y: log_spectral_distance(x, y), "stft": lambda x, y: stft_distance(x, y),
-               "stoi": lambda x, y: stoi(x, y, sr), "estoi": lambda x, y: stoi(x, y, sr, extended=True)}
-    if importlib.util.find_spec("pesq"): figures["pesq"] = lambda x, y: pesq(x, y, sr)
+    if len(x) <= 512:
+        raise InputError(f"score: {len(x)} samples are too few; give more than 512")
+    figures = {
+        "lsd": lambda x, y: log_spectral_distance(x, y),
+        "stft": lambda x, y: stft_distance(x, y),
+        "stoi": lambda x, y: stoi(x, y, sr),
+        "estoi": lambda x, y: stoi(x, y, sr, extended=True),
+    }
+    if importlib.util.find_spec("pesq"):
+        figures["pesq"] = lambda x, y: pesq(x, y, sr)
     values = {k: [f(*piece) for piece in _pieces(x, y, sr)] for k, f in figures.items()}
     mean = lambda v: float(np.nanmean(v)) if np.isfinite(v).any() else np.nan
-    return {"si_sdr": si_sdr(x, y), "snr": snr(x, y), "segmental_snr": segmental_snr(x, y, sr)} | {k: mean(v) for k, v in values.items()}
+    return {"si_sdr": si_sdr(x, y), "snr": snr(x, y), "segmental_snr": segmental_snr(x, y, sr)} | {
+        k: mean(v) for k, v in values.items()
+    }
 
 # %% ../nbs/09b_fidelity.ipynb #4bed557e
 def score_lines(
     results: dict,  # name -> what `score` returned
-) -> str:           # Markdown
+) -> str:  # Markdown
     "One row a sound, the figures in one order."
     names = [k for k in FIGURES if k in next(iter(results.values()))]
     cell = lambda v: "-" if np.isnan(v) else f"{v:.1f}" if abs(v) >= 9.95 else f"{v:.2f}"
     line = lambda cells: "| " + " | ".join(cells) + " |"
-    return "\n".join([line(["", *(FIGURES[k] for k in names)]), line(["---"] * (len(names) + 1)),
-                      *(line([name.replace("\n", " ").replace("|", "\\|"), *(cell(r[k]) for k in names)]) for name, r in results.items())])
+    return "\n".join(
+        [
+            line(["", *(FIGURES[k] for k in names)]),
+            line(["---"] * (len(names) + 1)),
+            *(
+                line([name.replace("\n", " ").replace("|", "\\|"), *(cell(r[k]) for k in names)])
+                for name, r in results.items()
+            ),
+        ]
+    )
 
 # %% ../nbs/09b_fidelity.ipynb #8755a935
 def delay(
     reference: np.ndarray,  # (samples,)
-    estimate: np.ndarray,   # (samples,)
-    most: int = 4000,       # samples, either way
-) -> int:                   # samples by which the estimate is late; negative: early
+    estimate: np.ndarray,  # (samples,)
+    most: int = 4000,  # samples, either way
+) -> int:  # samples by which the estimate is late; negative: early
     "Where the cross-correlation, upright or upside down, has its peak; 0 if no peak reaches 0.3 of what equal sounds would."
     n = 1 << (len(reference) + len(estimate)).bit_length()
-    corr, most = np.fft.irfft(np.fft.rfft(estimate, n) * np.conj(np.fft.rfft(reference, n))), min(most, n // 2 - 1)
+    corr, most = (
+        np.fft.irfft(np.fft.rfft(estimate, n) * np.conj(np.fft.rfft(reference, n))),
+        min(most, n // 2 - 1),
+    )
     near = np.abs(np.r_[corr[-most:], corr[: most + 1]])
-    return int(near.argmax()) - most if near.max() > 0.3 * np.sqrt(_power(reference) * _power(estimate)) else 0
+    return (
+        int(near.argmax()) - most
+        if near.max() > 0.3 * np.sqrt(_power(reference) * _power(estimate))
+        else 0
+    )

@@ -18,43 +18,68 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from .audio import InputError, check_format, fix_length, format_of, opened, replacing, resample, rounded, stream, subtype_of
+from gan_audio_tut.audio import (
+    InputError,
+    check_format,
+    fix_length,
+    format_of,
+    opened,
+    replacing,
+    resample,
+    rounded,
+    stream,
+    subtype_of,
+)
 
 # %% ../nbs/11a_files.ipynb #f658b6a2
 @dataclass(frozen=True)
 class Local:
     "A function of sound that looks no further than `context` samples and does not care where it starts, in steps of `align`."
-    f: Callable     # (..., n) -> (..., n)
-    sr: int         # the rate that it is for
-    context: int    # samples
+
+    f: Callable  # (..., n) -> (..., n)
+    sr: int  # the rate that it is for
+    context: int  # samples
     align: int = 1  # samples
 
     def __post_init__(self):
-        if self.align < 1 or self.context < 0: raise InputError(f"context {self.context}, align {self.align}: give 0 or more, and at least 1")
+        if self.align < 1 or self.context < 0:
+            raise InputError(
+                f"context {self.context}, align {self.align}: give 0 or more, and at least 1"
+            )
 
 # %% ../nbs/11a_files.ipynb #ba7f9410
 def in_pieces(
     local: Local,
-    pieces,         # arrays (..., n) of any lengths: together one sound
-    size: int,      # samples made at a time, at least; a little more, to a whole step
-):                  # yields (..., n); together what `local.f` gives for the whole
+    pieces,  # arrays (..., n) of any lengths: together one sound
+    size: int,  # samples made at a time, at least; a little more, to a whole step
+):  # yields (..., n); together what `local.f` gives for the whole
     "A local function of a sound of any length; in memory are `size` samples, the context on both sides, and one piece."
     step = lambda n: -(-n // local.align) * local.align
-    size, context, held, given = step(max(1, size)), step(local.context), None, 0  # of those held, so many are given out
+    size, context, held, given = (
+        step(max(1, size)),
+        step(local.context),
+        None,
+        0,
+    )  # of those held, so many are given out
     for y in pieces:
         held = y if held is None else np.concatenate([held, y], -1)
         while held.shape[-1] > given + size + context:
             yield _asked(local, held[..., : given + size + context])[..., given : given + size]
             done, given = given + size, min(given + size, context)
             held = held[..., done - given :]
-    if held is not None: yield _asked(local, held)[..., given:]
+    if held is not None:
+        yield _asked(local, held)[..., given:]
 
 # %% ../nbs/11a_files.ipynb #a3494e8c
 def _asked(local, y):
     "What the function makes of a piece, if it is what was promised."
     out = np.asarray(local.f(y.copy()))  # it may work in place; the context is needed again
-    if out.shape != y.shape or out.dtype.kind != "f": raise InputError(f"the function gave {out.dtype} of shape {out.shape} for {y.shape}; it must give floats, as many")
-    if not np.isfinite(out).all(): raise InputError("the function gave NaN or infinite samples; check it on a short sound")
+    if out.shape != y.shape or out.dtype.kind != "f":
+        raise InputError(
+            f"the function gave {out.dtype} of shape {out.shape} for {y.shape}; it must give floats, as many"
+        )
+    if not np.isfinite(out).all():
+        raise InputError("the function gave NaN or infinite samples; check it on a short sound")
     return out.astype(np.float32, copy=False)
 
 # %% ../nbs/11a_files.ipynb #d70c2f0e
@@ -63,50 +88,74 @@ HOP = 128  # samples at the function's rate from one gain of the top to the next
 # %% ../nbs/11a_files.ipynb #9448dbb0
 def held_back(
     before: np.ndarray,  # (..., n), more than 256 samples
-    after: np.ndarray,   # (..., n)
-) -> np.ndarray:         # (..., frames), 0 to 1: one gain every `HOP` samples
+    after: np.ndarray,  # (..., n)
+) -> np.ndarray:  # (..., frames), 0 to 1: one gain every `HOP` samples
     "By how much the top of the band has become quieter: bins 154 to 230 of 257, over five frames."
     from gan_audio_tut.mel import stft
+
     def power(v):
-        re, im = (np.asarray(part)[..., 154:230] for part in stft(v.reshape(-1, v.shape[-1]), 4 * HOP, HOP))
+        re, im = (
+            np.asarray(part)[..., 154:230]
+            for part in stft(v.reshape(-1, v.shape[-1]), 4 * HOP, HOP)
+        )
         p = np.pad(np.sum(re**2 + im**2, -1), ((0, 0), (2, 2)), "edge")
         return sum(p[:, k : k + p.shape[1] - 4] for k in range(5))
-    return np.minimum(np.sqrt((power(after) + 1e-12) / (power(before) + 1e-12)), 1).reshape(*before.shape[:-1], -1)
+
+    return np.minimum(np.sqrt((power(after) + 1e-12) / (power(before) + 1e-12)), 1).reshape(
+        *before.shape[:-1], -1
+    )
 
 # %% ../nbs/11a_files.ipynb #3958ef4b
 def _drawn_out(gain, n, ratio):
     "Gains (..., frames) for n samples of a rate; `ratio` is the function's rate to it."
     at = np.arange(n) * (ratio / HOP)  # in frames
-    return np.apply_along_axis(lambda g: np.interp(at, np.arange(len(g)), g), -1, gain).astype(np.float32)
+    return np.apply_along_axis(lambda g: np.interp(at, np.arange(len(g)), g), -1, gain).astype(
+        np.float32
+    )
 
 # %% ../nbs/11a_files.ipynb #993a569d
 def at_rate(
     local: Local,
-    sr: int,             # of the sounds to come
+    sr: int,  # of the sounds to come
     above: bool = True,  # what lies above the function's band follows the top of it; False: it passes as it is
 ) -> Local:
     "A function for one rate, made to work at another: what it would change is changed; what lies above its band follows or passes."
-    if sr == local.sr: return local
+    if sr == local.sr:
+        return local
     per, follows = math.gcd(sr, local.sr), above and sr > local.sr
     step = math.lcm(local.align, HOP) if follows else local.align
-    align = sr // per * (step // math.gcd(step, local.sr // per))                 # whole steps at both rates
-    reach = local.context + 5 * HOP if follows else local.context                 # the top's gain looks at five hops
-    context = math.ceil((reach / local.sr + 256 / min(sr, local.sr)) * sr)        # and each resampling at some 120 samples of the lower rate
+    align = sr // per * (step // math.gcd(step, local.sr // per))  # whole steps at both rates
+    reach = (
+        local.context + 5 * HOP if follows else local.context
+    )  # the top's gain looks at five hops
+    context = math.ceil(
+        (reach / local.sr + 256 / min(sr, local.sr)) * sr
+    )  # and each resampling at some 120 samples of the lower rate
+
     def f(y):
-        low = resample(y, sr, local.sr, "VHQ")  # "HQ" rounds otherwise in every piece, and a network may make a hundred times as much of it
-        new, up = local.f(low.copy()), lambda v: fix_length(resample(v, local.sr, sr, "VHQ"), y.shape[-1])
-        if not follows or low.shape[-1] <= 2 * HOP: return y + up(new - low)
+        low = resample(
+            y, sr, local.sr, "VHQ"
+        )  # "HQ" rounds otherwise in every piece, and a network may make a hundred times as much of it
+        new, up = (
+            local.f(low.copy()),
+            lambda v: fix_length(resample(v, local.sr, sr, "VHQ"), y.shape[-1]),
+        )
+        if not follows or low.shape[-1] <= 2 * HOP:
+            return y + up(new - low)
         return up(new) + _drawn_out(held_back(low, new), y.shape[-1], local.sr / sr) * (y - up(low))
+
     return Local(f, sr, context, align)
 
 # %% ../nbs/11a_files.ipynb #9a8cce0c
 @contextmanager
 def writing(
-    path: str | Path,            # the format follows the suffix
-    sr: int, channels: int,
-    subtype: str | None = None,  # "PCM_24", ...; None: the format's own; one that it does not know: its next best
-    tags: dict | None = None,    # title, artist, ...
-):                               # gives a function that takes (channels, n) in [-1, 1]
+    path: str | Path,  # the format follows the suffix
+    sr: int,
+    channels: int,
+    subtype: str
+    | None = None,  # "PCM_24", ...; None: the format's own; one that it does not know: its next best
+    tags: dict | None = None,  # title, artist, ...
+):  # gives a function that takes (channels, n) in [-1, 1]
     "Write a sound of any length, whole or not at all; samples beyond [-1, 1] are clipped, unless the file holds floats."
     form = format_of(path)
     subtype = subtype_of(path) or _nearest(form, subtype)
@@ -114,63 +163,110 @@ def writing(
     with replacing(path) as part, _Disk(part, "w+") as disk:
         try:
             with sf.SoundFile(disk, "w", sr, channels, subtype, format=form) as f:
-                for name in TAGS & (tags or {}).keys(): _tag(f, name, tags[name])
+                for name in TAGS & (tags or {}).keys():
+                    _tag(f, name, tags[name])
                 yield lambda y: _put(f, y, path)
         except (sf.LibsndfileError, AssertionError) as e:  # soundfile asserts that all was written
-            if isinstance(e, sf.LibsndfileError) and not disk.error: raise InputError(f"{path}: {e.error_string.rstrip('.')}; choose another rate or format") from None
+            if isinstance(e, sf.LibsndfileError) and not disk.error:
+                raise InputError(
+                    f"{path}: {e.error_string.rstrip('.')}; choose another rate or format"
+                ) from None
             raise disk.error or e
-        if disk.error: raise disk.error
+        if disk.error:
+            raise disk.error
 
 # %% ../nbs/11a_files.ipynb #020fe531
 class _Disk(io.FileIO):
     "A file that remembers the write that failed."
+
     error = None
+
     def write(self, data):
         data, done = memoryview(data).cast("B"), 0
         try:
-            while done < len(data): done += super().write(data[done:])
-        except OSError as e: self.error = self.error or e
+            while done < len(data):
+                done += super().write(data[done:])
+        except OSError as e:
+            self.error = self.error or e
         return done
 
 # %% ../nbs/11a_files.ipynb #3226dbb2
 def _nearest(form, subtype):
     "The subtype, or the format's next best: 24 bits where there were more than 16."
-    if subtype and sf.check_format(form, subtype): return subtype
-    return "PCM_24" if subtype in ("PCM_32", "FLOAT", "DOUBLE") and sf.check_format(form, "PCM_24") else sf.default_subtype(form)
+    if subtype and sf.check_format(form, subtype):
+        return subtype
+    return (
+        "PCM_24"
+        if subtype in ("PCM_32", "FLOAT", "DOUBLE") and sf.check_format(form, "PCM_24")
+        else sf.default_subtype(form)
+    )
 
 # %% ../nbs/11a_files.ipynb #adaf0697
 def _put(f, y, path):
     "Append (channels, n): rounded to the nearest step, clipped where integers would wrap, and no more than a WAV can count."
     bits, floats = re.fullmatch(r"PCM_[SU]?(\d+)", f.subtype), f.subtype in ("FLOAT", "DOUBLE")
-    if np.ndim(y) != 2 or len(y) != f.channels or not np.isfinite(y).all(): raise InputError(f"{path}: got samples of shape {np.shape(y)}; give ({f.channels}, n), finite")
-    if f.format in ("WAV", "AIFF") and (f.tell() + y.shape[1]) * f.channels * (8 if f.subtype == "DOUBLE" else 4 if not bits else -(-int(bits[1]) // 8)) > 2**32 - 2**16:
+    if np.ndim(y) != 2 or len(y) != f.channels or not np.isfinite(y).all():
+        raise InputError(
+            f"{path}: got samples of shape {np.shape(y)}; give ({f.channels}, n), finite"
+        )
+    if (
+        f.format in ("WAV", "AIFF")
+        and (f.tell() + y.shape[1])
+        * f.channels
+        * (8 if f.subtype == "DOUBLE" else 4 if not bits else -(-int(bits[1]) // 8))
+        > 2**32 - 2**16
+    ):
         raise InputError(f"{path}: {f.format} holds at most 4 GiB; choose FLAC")
     y = y if floats else np.clip(y, -1, 1)
     y = rounded(y, int(bits[1])) if bits else y
-    for k in range(0, y.shape[1], 1 << 16): f.write(y.T[k : k + (1 << 16)])  # one long write overflows Vorbis' stack
+    for k in range(0, y.shape[1], 1 << 16):
+        f.write(y.T[k : k + (1 << 16)])  # one long write overflows Vorbis' stack
 
 # %% ../nbs/11a_files.ipynb #76273e97
-TAGS = {"title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license", "software"}
+TAGS = {
+    "title",
+    "artist",
+    "album",
+    "date",
+    "genre",
+    "tracknumber",
+    "comment",
+    "copyright",
+    "license",
+    "software",
+}
+
 
 def _tag(f, name, text):
-    if not isinstance(text, str) or (f.format == "MP3" and not text.isascii()): return
-    try: setattr(f, name, text)
-    except (sf.LibsndfileError, UnicodeError): pass  # this format has no place for it
+    if not isinstance(text, str) or (f.format == "MP3" and not text.isascii()):
+        return
+    try:
+        setattr(f, name, text)
+    except (sf.LibsndfileError, UnicodeError):
+        pass  # this format has no place for it
 
 # %% ../nbs/11a_files.ipynb #96ae3da8
 def rewrite(
-    source: str | Path, target: str | Path,
+    source: str | Path,
+    target: str | Path,
     local: Local | Callable,  # any rate's; or what gives one for the file's rate
     seconds: float = 10.0,  # of sound at a time
     progress: Callable = lambda done: None,  # told the seconds that are done
 ) -> Path:
     "A copy of a sound file through a local function, in bounded memory: same rate, channels, length, subtype and tags."
-    with opened(source) as f: sr, channels, tags, kept = f.samplerate, f.channels, f.copy_metadata(), f.subtype
-    if os.path.exists(target) and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
-    if not 0 < seconds < math.inf: raise InputError(f"{seconds!r} seconds at a time; give more than 0")
-    if {"WAVEX": "WAV", "RF64": "WAV"}.get(f.format, f.format) != format_of(target) and not kept.startswith(("PCM", "FLOAT", "DOUBLE")): kept = None
+    with opened(source) as f:
+        sr, channels, tags, kept = f.samplerate, f.channels, f.copy_metadata(), f.subtype
+    if os.path.exists(target) and os.path.samefile(source, target):
+        raise InputError(f"{target}: is the file to read from; give another name")
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{seconds!r} seconds at a time; give more than 0")
+    if {"WAVEX": "WAV", "RF64": "WAV"}.get(f.format, f.format) != format_of(
+        target
+    ) and not kept.startswith(("PCM", "FLOAT", "DOUBLE")):
+        kept = None
     work, done = at_rate(local, sr) if isinstance(local, Local) else local(sr), 0
-    if work.sr != sr: raise InputError(f"{source}: has {sr} Hz, the function is for {work.sr}; use at_rate")
+    if work.sr != sr:
+        raise InputError(f"{source}: has {sr} Hz, the function is for {work.sr}; use at_rate")
     with writing(target, sr, channels, kept, tags) as write:
         for y in in_pieces(work, stream(source, seconds=seconds, mono=False), round(seconds * sr)):
             write(y)

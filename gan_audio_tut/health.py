@@ -18,11 +18,12 @@ from .audio import rms, to_db
 # %% ../nbs/05b_health.ipynb #35c055de
 def fifths(
     history: list[dict],  # rows as `fit` returns them
-    name: str,            # which column
-) -> np.ndarray:          # (5,); NaN where the column does not occur
+    name: str,  # which column
+) -> np.ndarray:  # (5,); NaN where the column does not occur
     "The mean of a column over each fifth of a run."
     values = [row[name] for row in history if name in row]
-    if len(values) < 5: return np.full(5, np.mean(values) if values else np.nan)
+    if len(values) < 5:
+        return np.full(5, np.mean(values) if values else np.nan)
     return np.array([np.mean(part) for part in np.array_split(values, 5)])
 
 # %% ../nbs/05b_health.ipynb #c82fed9b
@@ -32,13 +33,18 @@ def game_signs(
     "How the game stands at the end of a run."
     last = {k: fifths(history, k)[4] for k in ("d_loss", "g_loss", "told_apart", "g_grad")}
     gap = fifths(history, "real_logit") - fifths(history, "fake_logit")
-    return {"loss": max(abs(last["d_loss"]), abs(last["g_loss"])), "told_apart": last["told_apart"],
-            "gap": gap[4], "widest_gap": gap.max(), "g_grad": last["g_grad"]}
+    return {
+        "loss": max(abs(last["d_loss"]), abs(last["g_loss"])),
+        "told_apart": last["told_apart"],
+        "gap": gap[4],
+        "widest_gap": gap.max(),
+        "g_grad": last["g_grad"],
+    }
 
 # %% ../nbs/05b_health.ipynb #7ca15368
 def compared(
     sounds: np.ndarray,  # (N, samples) waveforms, or (N, frames, bins) pictures
-) -> np.ndarray:         # (N, d)
+) -> np.ndarray:  # (N, d)
     "What distances are measured on: a waveform's magnitude spectrum, or the picture as it is."
     x = np.asarray(sounds, np.float64)
     return np.abs(np.fft.rfft(x)) if x.ndim == 2 else x.reshape(len(x), -1)
@@ -46,113 +52,156 @@ def compared(
 # %% ../nbs/05b_health.ipynb #b7a59158
 def variety(
     sounds: np.ndarray,  # as in `compared`, at least two
-) -> np.ndarray:         # (2,): mean distance, median distance to the nearest; both as shares of the sounds' size
+) -> (
+    np.ndarray
+):  # (2,): mean distance, median distance to the nearest; both as shares of the sounds' size
     "How much sounds differ from each other."
     x = compared(sounds)
     squares = np.square(x).sum(1)
     d = np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0))
     np.fill_diagonal(d, np.nan)
-    return np.array([np.nanmean(d), np.median(np.nanmin(d, 1))]) / max(np.sqrt(squares.mean()), 1e-9)
+    return np.array([np.nanmean(d), np.median(np.nanmin(d, 1))]) / max(
+        np.sqrt(squares.mean()), 1e-9
+    )
 
 # %% ../nbs/05b_health.ipynb #999f3a80
 def sound_signs(
-    fake: np.ndarray,                 # (N, samples) or (N, frames, bins)
-    real: np.ndarray | None = None,   # as many, of the same kind
+    fake: np.ndarray,  # (N, samples) or (N, frames, bins)
+    real: np.ndarray | None = None,  # as many, of the same kind
     labels: np.ndarray | None = None,  # (N,) the class of fake[i] and of real[i]
 ) -> dict:
     "How the sounds are: level, variety, and variety as a share of the real ones'."
     labels = np.zeros(len(fake)) if labels is None else np.asarray(labels)
     twice = [k for k in np.unique(labels) if (labels == k).sum() > 1]
     within = lambda x: np.mean([variety(x[labels == k][:500]) for k in twice], axis=0)
-    signs = {"level": np.median(to_db(rms(fake)))} if fake.ndim == 2 else {"brightest": np.quantile(fake, 0.99)}
-    if not twice: return signs  # one sound of each class says nothing about variety
+    signs = (
+        {"level": np.median(to_db(rms(fake)))}
+        if fake.ndim == 2
+        else {"brightest": np.quantile(fake, 0.99)}
+    )
+    if not twice:
+        return signs  # one sound of each class says nothing about variety
     own = within(fake)
     signs["variety"] = own[0]
-    if real is not None: signs["spread"], signs["nearest"] = own / np.maximum(within(real[: len(fake)]), 1e-9)
+    if real is not None:
+        signs["spread"], signs["nearest"] = own / np.maximum(within(real[: len(fake)]), 1e-9)
     return signs
 
 # %% ../nbs/05b_health.ipynb #c6ae1529
 class Signs(dict):
     "Vital signs by name; what was not measured is NaN, and every comparison with NaN is False."
-    def __missing__(self, name): return np.nan
+
+    def __missing__(self, name):
+        return np.nan
 
 # %% ../nbs/05b_health.ipynb #49478bcf
 def vital_signs(
-    history: list[dict] = (),         # rows as `fit` returns them; fewer than 20 say nothing about the game
-    fake: np.ndarray | None = None,   # as in `sound_signs`
+    history: list[
+        dict
+    ] = (),  # rows as `fit` returns them; fewer than 20 say nothing about the game
+    fake: np.ndarray | None = None,  # as in `sound_signs`
     real: np.ndarray | None = None,
     labels: np.ndarray | None = None,
 ) -> Signs:
     "Everything `diagnose` looks at."
     bad = sum(not np.isfinite(v) for row in history for v in row.values())
-    if fake is not None: bad += int((~np.isfinite(fake)).sum())
+    if fake is not None:
+        bad += int((~np.isfinite(fake)).sum())
     signs = Signs(not_finite=bad)
-    if len(history) >= 20 and not bad: signs.update(game_signs(history))
-    if fake is not None and not bad: signs.update(sound_signs(np.asarray(fake), real, labels))
+    if len(history) >= 20 and not bad:
+        signs.update(game_signs(history))
+    if fake is not None and not bad:
+        signs.update(sound_signs(np.asarray(fake), real, labels))
     return signs
 
 # %% ../nbs/05b_health.ipynb #e4ae1043
 class Illness(NamedTuple):
     "What can be wrong with a run."
+
     name: str
-    sign: Callable   # f(vital signs) -> bool
-    shows: tuple     # the vital signs that are its evidence
+    sign: Callable  # f(vital signs) -> bool
+    shows: tuple  # the vital signs that are its evidence
     meaning: str
     remedy: str
 
 # %% ../nbs/05b_health.ipynb #2e7d2bf1
 not_finite = Illness(
-    "not finite", lambda s: s["not_finite"] > 0, ("not_finite",),
+    "not finite",
+    lambda s: s["not_finite"] > 0,
+    ("not_finite",),
     "a loss or a sound is NaN or infinite, and every later step spreads it",
-    "look for NaN in the data, and for a logarithm, a root or a division at zero; or train anew with half the learning rates")
+    "look for NaN in the data, and for a logarithm, a root or a division at zero; or train anew with half the learning rates",
+)
 
 # %% ../nbs/05b_health.ipynb #76fc87dc
 exploding = Illness(
-    "exploding", lambda s: s["loss"] > 100, ("loss",),
+    "exploding",
+    lambda s: s["loss"] > 100,
+    ("loss",),
     "the losses are huge: each network answers the other with a larger step",
-    "halve both learning rates until the losses stay below ten; add R1")
+    "halve both learning rates until the losses stay below ten; add R1",
+)
 
 # %% ../nbs/05b_health.ipynb #6b240767
 won = Illness(
     "discriminator has won",
-    lambda s: s["told_apart"] > 0.99 and (s["gap"] > max(5, 0.6 * s["widest_gap"]) or s["g_grad"] < 1e-3),
+    lambda s: (
+        s["told_apart"] > 0.99 and (s["gap"] > max(5, 0.6 * s["widest_gap"]) or s["g_grad"] < 1e-3)
+    ),
     ("told_apart", "gap", "g_grad"),
     "it tells every real from every fake, and the generator cannot close the gap: the margin is too wide, or no slope reaches it",
-    "add R1 (weight 0.1 to 10) or lower the discriminator's learning rate; replace minimax by the non-saturating or relativistic loss")
+    "add R1 (weight 0.1 to 10) or lower the discriminator's learning rate; replace minimax by the non-saturating or relativistic loss",
+)
 
 # %% ../nbs/05b_health.ipynb #623c45c0
 given_up = Illness(
-    "discriminator has given up", lambda s: s["widest_gap"] < 0.1, ("widest_gap", "told_apart"),
+    "discriminator has given up",
+    lambda s: s["widest_gap"] < 0.1,
+    ("widest_gap", "told_apart"),
     "at no time were its logits for reals clearly above those for fakes, so the generator learns nothing from it",
-    "raise its learning rate or lower R1; check that real and fake reach it, equally scaled")
+    "raise its learning rate or lower R1; check that real and fake reach it, equally scaled",
+)
 
 # %% ../nbs/05b_health.ipynb #9e1e5940
 outrun = Illness(
-    "discriminator is outrun", lambda s: s["told_apart"] < 0.1, ("told_apart", "gap"),
+    "discriminator is outrun",
+    lambda s: s["told_apart"] < 0.1,
+    ("told_apart", "gap"),
     "it ranks nearly every fake above its real, so the generator runs after a verdict that means nothing",
-    "see that it still learns (d_grad); raise its learning rate, or give it more turns (critic_steps)")
+    "see that it still learns (d_grad); raise its learning rate, or give it more turns (critic_steps)",
+)
 
 # %% ../nbs/05b_health.ipynb #45f55f74
 silence = Illness(
-    "silence", lambda s: s["level"] < -60 or s["brightest"] < -0.9, ("level", "brightest"),
+    "silence",
+    lambda s: s["level"] < -60 or s["brightest"] < -0.9,
+    ("level", "brightest"),
     "the generator makes nothing that could be heard",
-    "check that the data fill [-1, 1] as the last activation does; look at the generator's learning rate and first weights")
+    "check that the data fill [-1, 1] as the last activation does; look at the generator's learning rate and first weights",
+)
 
 # %% ../nbs/05b_health.ipynb #03d70639
 constant = Illness(
-    "one sound whatever z", lambda s: s["variety"] < 0.01, ("variety",),
+    "one sound whatever z",
+    lambda s: s["variety"] < 0.01,
+    ("variety",),
     "the noise does not reach the output, or the network ignores it",
-    "check that z is drawn anew for each sound and enters the generator at scale 1; look for layers whose output is always zero")
+    "check that z is drawn anew for each sound and enters the generator at scale 1; look for layers whose output is always zero",
+)
 
 # %% ../nbs/05b_health.ipynb #c55d3de3
 collapse = Illness(
-    "collapse", lambda s: s["spread"] < 0.15 or s["nearest"] < 0.1, ("spread", "nearest"),
+    "collapse",
+    lambda s: s["spread"] < 0.15 or s["nearest"] < 0.1,
+    ("spread", "nearest"),
     "the generator makes far fewer different sounds than it was shown",
-    "add R1; lower the generator's learning rate or raise the discriminator's; give both the label; enlarge the batch")
+    "add R1; lower the generator's learning rate or raise the discriminator's; give both the label; enlarge the batch",
+)
 
 # %% ../nbs/05b_health.ipynb #a7314601
 class Finding(NamedTuple):
     "One paragraph of a report."
+
     name: str
     meaning: str
     evidence: str  # the numbers
@@ -160,14 +209,23 @@ class Finding(NamedTuple):
 
 # %% ../nbs/05b_health.ipynb #3aa2e40a
 GAME, SOUNDS = (exploding, won, given_up, outrun), (silence, constant, collapse)
-UNITS = {"not_finite": "{:.0f} numbers not finite", "loss": "larger loss {:.3g}", "g_grad": "generator's gradient {:.2g}",
-         "told_apart": "told apart {:.2f}", "gap": "logit gap {:.2f}", "widest_gap": "widest logit gap {:.2f}",
-         "level": "level {:.0f} dB", "brightest": "brightest cells {:.2f}", "variety": "variety {:.2g} of the sounds' size",
-         "spread": "spread {:.2f} of real's", "nearest": "nearest neighbour {:.2f} of real's"}
+UNITS = {
+    "not_finite": "{:.0f} numbers not finite",
+    "loss": "larger loss {:.3g}",
+    "g_grad": "generator's gradient {:.2g}",
+    "told_apart": "told apart {:.2f}",
+    "gap": "logit gap {:.2f}",
+    "widest_gap": "widest logit gap {:.2f}",
+    "level": "level {:.0f} dB",
+    "brightest": "brightest cells {:.2f}",
+    "variety": "variety {:.2g} of the sounds' size",
+    "spread": "spread {:.2f} of real's",
+    "nearest": "nearest neighbour {:.2f} of real's",
+}
 
 # %% ../nbs/05b_health.ipynb #f6a81cda
 def evidence(
-    signs: dict,   # from `vital_signs`
+    signs: dict,  # from `vital_signs`
     shows: tuple,  # which of them
 ) -> str:
     "Numbers with their names; what was not measured is left out."
@@ -175,20 +233,31 @@ def evidence(
 
 # %% ../nbs/05b_health.ipynb #b8088d83
 def findings(
-    signs: Signs,     # from `vital_signs`
-) -> list[Finding]:   # never empty
+    signs: Signs,  # from `vital_signs`
+) -> list[Finding]:  # never empty
     "The illnesses that the signs show, or health."
     groups = [(not_finite,)] if signs["not_finite"] else [GAME, SOUNDS]
     ill = [next((i for i in group if i.sign(signs)), None) for group in groups]
     found = [Finding(i.name, i.meaning, evidence(signs, i.shows), i.remedy) for i in ill if i]
-    seen = evidence(signs, tuple(signs)[1:]) or "nothing was measured: fewer than 20 steps and no sounds"
-    return found or [Finding("healthy", "no number speaks against going on", seen, "listen to it; then score it (chapter 07)")]
+    seen = (
+        evidence(signs, tuple(signs)[1:])
+        or "nothing was measured: fewer than 20 steps and no sounds"
+    )
+    return found or [
+        Finding(
+            "healthy",
+            "no number speaks against going on",
+            seen,
+            "listen to it; then score it (chapter 07)",
+        )
+    ]
 
 # %% ../nbs/05b_health.ipynb #8e0146d1
 def diagnose(
-    history: list[dict] = (),          # rows as `fit` or `runs.read_rows` return them, from the run's start
-    fake: np.ndarray | None = None,    # (N, samples) waveforms or (N, frames, bins) pictures; 100 or more
-    real: np.ndarray | None = None,    # as many real ones
+    history: list[dict] = (),  # rows as `fit` or `runs.read_rows` return them, from the run's start
+    fake: np.ndarray
+    | None = None,  # (N, samples) waveforms or (N, frames, bins) pictures; 100 or more
+    real: np.ndarray | None = None,  # as many real ones
     labels: np.ndarray | None = None,  # (N,) the class of fake[i] and of real[i]
 ) -> list[Finding]:
     "What is wrong with a run, on which evidence, and what to do."
@@ -199,4 +268,7 @@ def report(
     findings: list[Finding],  # from `diagnose`
 ):
     "Print a diagnosis."
-    for f in findings: print(f"{f.name.upper()}: {f.meaning}.\n  evidence: {f.evidence}\n  what to do: {f.remedy}\n")
+    for f in findings:
+        print(
+            f"{f.name.upper()}: {f.meaning}.\n  evidence: {f.evidence}\n  what to do: {f.remedy}\n"
+        )

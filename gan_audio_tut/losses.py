@@ -15,43 +15,58 @@ from keras import ops
 # %% ../nbs/04_losses.ipynb #6c975b2d
 class Adversarial(NamedTuple):
     "A pair of losses; each maps (real logits, fake logits) to a dict of named terms, whose sum is the loss."
+
     d_loss: Callable  # what the discriminator minimises
     g_loss: Callable  # what the generator minimises
 
 # %% ../nbs/04_losses.ipynb #27062191
-def _softplus(x): return ops.mean(ops.softplus(x))  # mean of log(1 + e^x), without overflow
+def _softplus(x):
+    return ops.mean(ops.softplus(x))  # mean of log(1 + e^x), without overflow
 
 
 def _d_log(
     real,  # D's logits on real clips, any shape
     fake,  # and on fakes
-):         # dict of scalars
+):  # dict of scalars
     "-log D(x) and -log(1 - D(G(z))) (Goodfellow et al. 2014, eq. 1)."
     return {"d_real": _softplus(-real), "d_fake": _softplus(fake)}
 
 
-def _g_minimax(real, fake): return {"g_fake": -_softplus(fake)}  # log(1 - D(G(z)))
+def _g_minimax(real, fake):
+    return {"g_fake": -_softplus(fake)}  # log(1 - D(G(z)))
 
 
 minimax = Adversarial(_d_log, _g_minimax)
 
 # %% ../nbs/04_losses.ipynb #55533207
-def _g_non_saturating(real, fake): return {"g_fake": _softplus(-fake)}  # -log D(G(z)) (Goodfellow et al. 2014, section 3)
+def _g_non_saturating(real, fake):
+    return {"g_fake": _softplus(-fake)}  # -log D(G(z)) (Goodfellow et al. 2014, section 3)
 
 
 non_saturating = Adversarial(_d_log, _g_non_saturating)
 
 # %% ../nbs/04_losses.ipynb #8325b966
-def _d_squares(real, fake): return {"d_real": ops.mean(ops.square(real - 1)), "d_fake": ops.mean(ops.square(fake))}
-def _g_squares(real, fake): return {"g_fake": ops.mean(ops.square(fake - 1))}
+def _d_squares(real, fake):
+    return {"d_real": ops.mean(ops.square(real - 1)), "d_fake": ops.mean(ops.square(fake))}
+
+
+def _g_squares(real, fake):
+    return {"g_fake": ops.mean(ops.square(fake - 1))}
 
 
 least_squares = Adversarial(_d_squares, _g_squares)
 
 # %% ../nbs/04_losses.ipynb #a3f169c6
-def _g_mean(real, fake): return {"g_fake": -ops.mean(fake)}
-def _d_hinge(real, fake): return {"d_real": ops.mean(ops.relu(1 - real)), "d_fake": ops.mean(ops.relu(1 + fake))}
-def _d_wasserstein(real, fake): return {"d_real": -ops.mean(real), "d_fake": ops.mean(fake)}
+def _g_mean(real, fake):
+    return {"g_fake": -ops.mean(fake)}
+
+
+def _d_hinge(real, fake):
+    return {"d_real": ops.mean(ops.relu(1 - real)), "d_fake": ops.mean(ops.relu(1 + fake))}
+
+
+def _d_wasserstein(real, fake):
+    return {"d_real": -ops.mean(real), "d_fake": ops.mean(fake)}
 
 
 hinge, wasserstein = Adversarial(_d_hinge, _g_mean), Adversarial(_d_wasserstein, _g_mean)
@@ -59,13 +74,21 @@ hinge, wasserstein = Adversarial(_d_hinge, _g_mean), Adversarial(_d_wasserstein,
 # %% ../nbs/04_losses.ipynb #34692c86
 def _lead(real, fake):
     "Real minus fake, pair by pair; two shapes would broadcast to all pairs and hide the mistake."
-    if len(real.shape) != len(fake.shape) or any(a != b for a, b in zip(real.shape, fake.shape) if a and b):
-        raise ValueError(f"relativistic: logits have shapes {tuple(real.shape)} and {tuple(fake.shape)}; give both the same")
+    if len(real.shape) != len(fake.shape) or any(
+        a != b for a, b in zip(real.shape, fake.shape) if a and b
+    ):
+        raise ValueError(
+            f"relativistic: logits have shapes {tuple(real.shape)} and {tuple(fake.shape)}; give both the same"
+        )
     return real - fake
 
 
-def _d_pairs(real, fake): return {"d_pair": _softplus(-_lead(real, fake))}
-def _g_pairs(real, fake): return {"g_pair": _softplus(_lead(real, fake))}
+def _d_pairs(real, fake):
+    return {"d_pair": _softplus(-_lead(real, fake))}
+
+
+def _g_pairs(real, fake):
+    return {"g_pair": _softplus(_lead(real, fake))}
 
 
 relativistic = Adversarial(_d_pairs, _g_pairs)
@@ -79,14 +102,14 @@ def _squared_norms(grads):
 
 def zero_centred(
     grads,  # gradient of D's logit by its input: (B, ...), or a list of such
-):          # scalar
+):  # scalar
     "R1 at real inputs, R2 at fakes: half the mean, over the batch, of the gradient's squared length (Mescheder et al. 2018, eq. 9)."
     return ops.mean(_squared_norms(grads)) / 2
 
 # %% ../nbs/04_losses.ipynb #989cb48a
 def one_centred(
     grads,  # gradient of D's logit by its input, between real and fake: (B, ...), or a list of such
-):          # scalar
+):  # scalar
     "WGAN-GP: mean of (norm - 1)^2 (Gulrajani et al. 2017, eq. 3)."
     return ops.mean(ops.square(ops.sqrt(_squared_norms(grads) + 1e-12) - 1))
 
@@ -94,7 +117,12 @@ def one_centred(
 def feature_matching(
     real: list,  # D's features of the real clips, a list of tensors
     fake: list,  # of the fakes, alike
-):               # scalar
+):  # scalar
     "Mean L1 distance of D's features, averaged over its layers (Kumar et al. 2019, section 2.3)."
-    if not real: raise ValueError("feature_matching: the discriminator gave no features; let it return [logits, *features]")
-    return sum(ops.mean(ops.abs(ops.stop_gradient(r) - f)) for r, f in zip(real, fake, strict=True)) / len(real)
+    if not real:
+        raise ValueError(
+            "feature_matching: the discriminator gave no features; let it return [logits, *features]"
+        )
+    return sum(
+        ops.mean(ops.abs(ops.stop_gradient(r) - f)) for r, f in zip(real, fake, strict=True)
+    ) / len(real)

@@ -22,21 +22,27 @@ from .audio import InputError
 @lru_cache(maxsize=32)
 def hann(
     win_length: int,  # samples
-    n_fft: int,       # padded with zeros on both sides to this
-) -> np.ndarray:      # (n_fft,) float32, read-only
+    n_fft: int,  # padded with zeros on both sides to this
+) -> np.ndarray:  # (n_fft,) float32, read-only
     "The periodic Hann window, centred in a frame of `n_fft`."
-    if win_length > n_fft: raise InputError(f"hann: a window of {win_length} does not fit a frame of {n_fft}; shorten it")
-    w, before = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length), (n_fft - win_length) // 2
+    if win_length > n_fft:
+        raise InputError(
+            f"hann: a window of {win_length} does not fit a frame of {n_fft}; shorten it"
+        )
+    w, before = (
+        0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length),
+        (n_fft - win_length) // 2,
+    )
     w = np.pad(w, (before, n_fft - win_length - before)).astype(np.float32)
     w.setflags(write=False)  # the cache hands one array to all
     return w
 
 # %% ../nbs/03_mel.ipynb #5e39e9d3
 def frames(
-    y,                # (B, samples)
-    n: int,           # samples a frame
+    y,  # (B, samples)
+    n: int,  # samples a frame
     hop_length: int,  # samples between frames
-):                    # (B, 1 + (samples - n) // hop_length, n)
+):  # (B, 1 + (samples - n) // hop_length, n)
     "Overlapping frames, gathered as blocks of one hop."
     parts, samples = -(-n // hop_length), ops.shape(y)[1]
     count = 1 + (samples - n) // hop_length
@@ -50,25 +56,31 @@ def frames(
 def _check(y, n_fft):
     "The two ways in which a batch can be unfit, said in one line."
     shape = ops.shape(y)
-    if len(shape) != 2: raise InputError(f"stft: needs (batch, samples), not {shape}; give y[None] for one clip")
+    if len(shape) != 2:
+        raise InputError(f"stft: needs (batch, samples), not {shape}; give y[None] for one clip")
     if isinstance(shape[1], int) and shape[1] <= n_fft // 2:
-        raise InputError(f"stft: needs more than {n_fft // 2} samples for n_fft={n_fft}, not {shape[1]}; pad with audio.fix_length")
+        raise InputError(
+            f"stft: needs more than {n_fft // 2} samples for n_fft={n_fft}, not {shape[1]}; pad with audio.fix_length"
+        )
 
 # %% ../nbs/03_mel.ipynb #98cf7c82
 def stft(
-    y,                 # (B, samples), more than n_fft // 2 of them
+    y,  # (B, samples), more than n_fft // 2 of them
     n_fft: int = 512,  # samples a frame, even
     hop_length: int = 128,  # samples between frames
     win_length: int | None = None,  # window, at most n_fft; None means n_fft
-):                     # real, imag: each (B, 1 + samples // hop_length, 1 + n_fft // 2)
+):  # real, imag: each (B, 1 + samples // hop_length, 1 + n_fft // 2)
     "The short-time Fourier transform: centred frames, mirrored ends, periodic Hann."
     _check(y, n_fft)
     y = ops.pad(ops.cast(y, "float32"), [(0, 0), (n_fft // 2, n_fft // 2)], mode="reflect")
-    return ops.rfft(frames(y, n_fft, hop_length) * hann(win_length or n_fft, n_fft), fft_length=n_fft)
+    return ops.rfft(
+        frames(y, n_fft, hop_length) * hann(win_length or n_fft, n_fft), fft_length=n_fft
+    )
 
 # %% ../nbs/03_mel.ipynb #0ab7c749
 def magnitude(
-    real, imag,           # the STFT, any shape
+    real,
+    imag,  # the STFT, any shape
     floor: float = 1e-5,  # the smallest magnitude: it keeps the gradient finite at silence
 ):
     "The modulus of the STFT, with a floor that stops the square root's infinite slope at zero."
@@ -81,8 +93,11 @@ def _overlap_add(frames, hop_length):
     frames = ops.pad(frames, [(0, 0), (0, 0), (0, parts * hop_length - frames.shape[-1])])
     count = ops.shape(frames)[1]
     pieces = ops.reshape(frames, (-1, count, parts, hop_length))
-    total = sum(ops.pad(pieces[:, :, k], [(0, 0), (k, parts - 1 - k), (0, 0)]) for k in range(parts))
+    total = sum(
+        ops.pad(pieces[:, :, k], [(0, 0), (k, parts - 1 - k), (0, 0)]) for k in range(parts)
+    )
     return ops.reshape(total, (-1, (count + parts - 1) * hop_length))
+
 
 def _squares(window, hop_length, count):
     "The squared windows of `count` frames, overlapped and added: in every block of one hop, those parts whose frame is there."
@@ -94,11 +109,12 @@ def _squares(window, hop_length, count):
 
 # %% ../nbs/03_mel.ipynb #d51077db
 def istft(
-    real, imag,        # (B, frames, 1 + n_fft // 2)
-    hop_length: int,   # samples between frames
-    length: int,       # samples wanted
+    real,
+    imag,  # (B, frames, 1 + n_fft // 2)
+    hop_length: int,  # samples between frames
+    length: int,  # samples wanted
     win_length: int | None = None,  # as in `stft`
-):                     # (B, length)
+):  # (B, length)
     "The inverse of `stft`: overlap-add divided by the windows' own overlap. Exact to the very edges for hops up to a third of the window, to 1e-3 at half."
     n_fft = 2 * (real.shape[-1] - 1)
     window = hann(win_length or n_fft, n_fft)
@@ -112,7 +128,10 @@ def hz_to_mel(
 ):
     "Slaney's mel scale: linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels for every factor of 6.4)."
     f = np.asarray(f, float)
-    return np.where(f < 1000, f * 3 / 200, 15 + 27 * np.log(np.maximum(f, 1e-9) / 1000) / np.log(6.4))
+    return np.where(
+        f < 1000, f * 3 / 200, 15 + 27 * np.log(np.maximum(f, 1e-9) / 1000) / np.log(6.4)
+    )
+
 
 def mel_to_hz(
     m,  # mel
@@ -124,15 +143,22 @@ def mel_to_hz(
 # %% ../nbs/03_mel.ipynb #807d3cb6
 @lru_cache(maxsize=32)
 def mel_filters(
-    sr: int,            # samples per second
-    n_fft: int,         # samples a frame
-    n_mels: int,        # bands
+    sr: int,  # samples per second
+    n_fft: int,  # samples a frame
+    n_mels: int,  # bands
     fmin: float = 0.0,  # Hz, lower edge of the first band
     fmax: float | None = None,  # Hz, upper edge of the last; None means sr / 2
-) -> np.ndarray:        # (1 + n_fft // 2, n_mels) float32, read-only
+) -> np.ndarray:  # (1 + n_fft // 2, n_mels) float32, read-only
     "Triangles, evenly spaced in mel, each with area 1 over Hz (Slaney's normalisation)."
-    edges = mel_to_hz(np.linspace(hz_to_mel(fmin), hz_to_mel(sr / 2 if fmax is None else fmax), n_mels + 2))
-    f, left, centre, right = np.linspace(0, sr / 2, 1 + n_fft // 2)[:, None], edges[:-2], edges[1:-1], edges[2:]
+    edges = mel_to_hz(
+        np.linspace(hz_to_mel(fmin), hz_to_mel(sr / 2 if fmax is None else fmax), n_mels + 2)
+    )
+    f, left, centre, right = (
+        np.linspace(0, sr / 2, 1 + n_fft // 2)[:, None],
+        edges[:-2],
+        edges[1:-1],
+        edges[2:],
+    )
     rise, fall = (f - left) / (centre - left), (right - f) / (right - centre)
     filters = (np.maximum(0, np.minimum(rise, fall)) * 2 / (right - left)).astype(np.float32)
     filters.setflags(write=False)
@@ -142,129 +168,160 @@ def mel_filters(
 @dataclass(frozen=True)
 class MelConfig:
     "What a mel picture is; saved with every model that reads or makes one."
-    sr: int = 8000           # samples per second
-    n_fft: int = 512         # samples a frame
-    hop_length: int = 128    # samples between frames
-    n_mels: int = 64         # bands
-    fmin: float = 0.0        # Hz
+
+    sr: int = 8000  # samples per second
+    n_fft: int = 512  # samples a frame
+    hop_length: int = 128  # samples between frames
+    n_mels: int = 64  # bands
+    fmin: float = 0.0  # Hz
     fmax: float | None = None  # Hz; None means sr / 2
-    floor: float = 1e-3      # smallest mel magnitude: real and generated silence share it
-    ceiling: float = 3.0     # the mel magnitude that becomes +1
+    floor: float = 1e-3  # smallest mel magnitude: real and generated silence share it
+    ceiling: float = 3.0  # the mel magnitude that becomes +1
 
     def __post_init__(self):
         top = self.sr / 2 if self.fmax is None else self.fmax
         if not 0 <= self.fmin < top <= self.sr / 2:
-            raise InputError(f"MelConfig: bands from {self.fmin} to {top} Hz do not fit; give 0 <= fmin < fmax <= sr / 2 = {self.sr / 2}")
+            raise InputError(
+                f"MelConfig: bands from {self.fmin} to {top} Hz do not fit; give 0 <= fmin < fmax <= sr / 2 = {self.sr / 2}"
+            )
         if self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
-            raise InputError(f"MelConfig: n_fft {self.n_fft} with hop_length {self.hop_length}; give an even n_fft and a hop of at most half of it")
-        if self.n_mels < 1: raise InputError(f"MelConfig: {self.n_mels} bands; give at least 1")
+            raise InputError(
+                f"MelConfig: n_fft {self.n_fft} with hop_length {self.hop_length}; give an even n_fft and a hop of at most half of it"
+            )
+        if self.n_mels < 1:
+            raise InputError(f"MelConfig: {self.n_mels} bands; give at least 1")
         if not 0 < self.floor < self.ceiling < math.inf:
-            raise InputError(f"MelConfig: floor {self.floor} with ceiling {self.ceiling}; give 0 < floor < ceiling")
+            raise InputError(
+                f"MelConfig: floor {self.floor} with ceiling {self.ceiling}; give 0 < floor < ceiling"
+            )
 
     @property
-    def filters(self): return mel_filters(self.sr, self.n_fft, self.n_mels, self.fmin, self.fmax)
+    def filters(self):
+        return mel_filters(self.sr, self.n_fft, self.n_mels, self.fmin, self.fmax)
 
     @property
-    def log_range(self): return math.log(self.floor), math.log(self.ceiling)
+    def log_range(self):
+        return math.log(self.floor), math.log(self.ceiling)
 
 # %% ../nbs/03_mel.ipynb #a43bbbe8
 def compiled(
     f,  # f(tensors, *settings): one tensor or a tuple of them; the settings hashable
 ):
     "`f` as one TensorFlow graph for each of its settings; as it stands inside a graph or on another backend."
-    if keras.backend.backend() != "tensorflow": return f
+    if keras.backend.backend() != "tensorflow":
+        return f
     import tensorflow as tf
+
     signature = inspect.signature(f)
+
     @lru_cache(maxsize=64)
-    def graph(*settings): return tf.function(partial(f, **dict(settings)), autograph=False, reduce_retracing=True)
+    def graph(*settings):
+        return tf.function(partial(f, **dict(settings)), autograph=False, reduce_retracing=True)
+
     @wraps(f)
     def call(*args, **named):
         bound = signature.bind(*args, **named)
         bound.apply_defaults()
         (_, tensors), *settings = bound.arguments.items()
         symbolic = any(isinstance(t, keras.KerasTensor) for t in keras.tree.flatten(tensors))
-        if symbolic or not tf.executing_eagerly(): return f(*args, **named)
-        whole = lambda t: ops.cast(tf.convert_to_tensor(t), "float32")  # not a variable: a graph for all shapes keeps its first one's
+        if symbolic or not tf.executing_eagerly():
+            return f(*args, **named)
+        whole = lambda t: ops.cast(
+            tf.convert_to_tensor(t), "float32"
+        )  # not a variable: a graph for all shapes keeps its first one's
         return graph(*settings)(keras.tree.map_structure(whole, tensors))
+
     return call
 
 # %% ../nbs/03_mel.ipynb #0a2456c0
 @compiled
-def _bands(y, config): return ops.tensordot(magnitude(*stft(y, config.n_fft, config.hop_length)), config.filters, axes=1)
+def _bands(y, config):
+    return ops.tensordot(
+        magnitude(*stft(y, config.n_fft, config.hop_length)), config.filters, axes=1
+    )
+
 
 def mel_spectrogram(
-    y,                            # (B, samples)
+    y,  # (B, samples)
     config: MelConfig = MelConfig(),
-):                                # (B, 1 + samples // hop_length, n_mels)
+):  # (B, 1 + samples // hop_length, n_mels)
     "Mel magnitudes: |STFT| through the triangles."
-    _check(y, config.n_fft)       # here, for a graph that serves all shapes cannot
+    _check(y, config.n_fft)  # here, for a graph that serves all shapes cannot
     return _bands(y, config)
 
 # %% ../nbs/03_mel.ipynb #b9f468ef
 def to_picture(
-    mel,                          # mel magnitudes, any shape
+    mel,  # mel magnitudes, any shape
     config: MelConfig = MelConfig(),
-):                                # the same shape, in [-1, 1]
+):  # the same shape, in [-1, 1]
     "Logarithm, then the affine map that sends the floor to -1 and the ceiling to +1."
     low, high = config.log_range
     log_mel = ops.log(ops.clip(mel, config.floor, config.ceiling))
     return 2 * (log_mel - low) / (high - low) - 1
 
+
 def from_picture(
-    picture,                      # in [-1, 1]
+    picture,  # in [-1, 1]
     config: MelConfig = MelConfig(),
-):                                # mel magnitudes, from floor to ceiling
+):  # mel magnitudes, from floor to ceiling
     "The inverse of `to_picture`."
     low, high = config.log_range
     return ops.exp((picture + 1) / 2 * (high - low) + low)
 
 # %% ../nbs/03_mel.ipynb #d75c559c
 def mel_picture(
-    y,                            # (B, samples)
+    y,  # (B, samples)
     config: MelConfig = MelConfig(),
-):                                # (B, samples // hop_length, n_mels), in [-1, 1]
+):  # (B, samples // hop_length, n_mels), in [-1, 1]
     "What the picture GAN sees; the last frame is dropped so that 8192 samples give 64 frames."
     return to_picture(mel_spectrogram(y, config), config)[:, :-1]
 
 # %% ../nbs/03_mel.ipynb #1230ed16
 def gain_to(
-    mag,            # (B, frames, bins), positive
-    target,         # what they should be; with `filters`, what their bands should be
-    filters=None,   # (bins, bands)
-):                  # (B, frames, bins)
+    mag,  # (B, frames, bins), positive
+    target,  # what they should be; with `filters`, what their bands should be
+    filters=None,  # (bins, bands)
+):  # (B, frames, bins)
     "What to multiply magnitudes by so that they, or through `filters` their bands, come to the target."
-    if filters is None: return target / mag
+    if filters is None:
+        return target / mag
     ratio = target / (ops.tensordot(mag, filters, axes=1) + 1e-8)
     return ops.tensordot(ratio, filters.T, axes=1) / np.maximum(filters.sum(1), 1e-9)
 
 # %% ../nbs/03_mel.ipynb #94a8b42d
 @compiled
 def mel_to_magnitude(
-    mel,                          # (B, frames, n_mels) mel magnitudes
+    mel,  # (B, frames, n_mels) mel magnitudes
     config: MelConfig = MelConfig(),
-    steps: int = 10,              # more come closer; 1 is interpolation
-):                                # (B, frames, 1 + n_fft // 2), non-negative
+    steps: int = 10,  # more come closer; 1 is interpolation
+):  # (B, frames, 1 + n_fft // 2), non-negative
     "Non-negative bins that have these bands, by multiplicative updates (Lee and Seung 2000, for the divergence)."
     mag = ops.ones_like(ops.tensordot(mel, config.filters.T, axes=1))
-    for _ in range(steps): mag = mag * gain_to(mag, mel, config.filters)
+    for _ in range(steps):
+        mag = mag * gain_to(mag, mel, config.filters)
     return mag
 
 # %% ../nbs/03_mel.ipynb #bcce6d22
 @compiled
 def _rounds(
-    tensors,            # real, imag of the first guess, (B, frames, bins); and the wanted magnitudes, or bands
-    hop_length, length, steps, momentum,
-    config=None,        # says that bands are wanted, and which
-):                      # (B, length)
+    tensors,  # real, imag of the first guess, (B, frames, bins); and the wanted magnitudes, or bands
+    hop_length,
+    length,
+    steps,
+    momentum,
+    config=None,  # says that bands are wanted, and which
+):  # (B, length)
     "To a sound and back, `steps` times, restoring what is wanted after each."
     real, imag, target = tensors
     n_fft, filters = 2 * (real.shape[-1] - 1), None if config is None else config.filters
+
     def turn(_, state):
         real, imag, old = state
         y = istft(real, imag, hop_length, length)
         real, imag = stft(y + momentum * (y - old), n_fft, hop_length)
         gain = gain_to(magnitude(real, imag, 1e-8), target, filters)
         return real * gain, imag * gain, y
+
     silence = ops.zeros_like(istft(real, imag, hop_length, length))
     real, imag, _ = ops.fori_loop(0, steps, turn, (real, imag, silence))
     return istft(real, imag, hop_length, length)
@@ -275,36 +332,48 @@ def _guess(mag, seed):
     angle = 2 * np.pi * keras.random.uniform((1, *ops.shape(mag)[1:]), seed=seed)
     return mag * ops.cos(angle), mag * ops.sin(angle)
 
+
 def griffin_lim(
-    mag,                     # (B, frames, 1 + n_fft // 2) magnitudes
-    hop_length: int = 128,   # samples between frames
+    mag,  # (B, frames, 1 + n_fft // 2) magnitudes
+    hop_length: int = 128,  # samples between frames
     length: int | None = None,  # samples wanted; None means (frames - 1) * hop_length
-    steps: int = 32,         # rounds
-    momentum: float = 0.9,   # 0 is Griffin and Lim 1984, more is Perraudin et al. 2013
-    seed: int = 0,           # of the first phases
-):                           # (B, length)
+    steps: int = 32,  # rounds
+    momentum: float = 0.9,  # 0 is Griffin and Lim 1984, more is Perraudin et al. 2013
+    seed: int = 0,  # of the first phases
+):  # (B, length)
     "A waveform whose STFT magnitude comes close to `mag`: keep the magnitude, take the phase of the round trip."
-    if len(mag.shape) != 3 or mag.shape[-1] % 2 == 0 or (mag.shape[1] - 1) * hop_length < mag.shape[-1]:
-        raise InputError(f"griffin_lim: got {tuple(mag.shape)} with hop {hop_length}; give (batch, frames, 1 + n_fft // 2), frames enough for more than n_fft // 2 samples")
+    if (
+        len(mag.shape) != 3
+        or mag.shape[-1] % 2 == 0
+        or (mag.shape[1] - 1) * hop_length < mag.shape[-1]
+    ):
+        raise InputError(
+            f"griffin_lim: got {tuple(mag.shape)} with hop {hop_length}; give (batch, frames, 1 + n_fft // 2), frames enough for more than n_fft // 2 samples"
+        )
     mag, least = ops.cast(mag, "float32"), (mag.shape[1] - 1) * hop_length
     length = least if length is None else length
     if not least <= length < least + hop_length:
-        raise InputError(f"griffin_lim: {mag.shape[1]} frames {hop_length} samples apart hold {least} to {least + hop_length - 1} samples, not {length}; leave length out")
+        raise InputError(
+            f"griffin_lim: {mag.shape[1]} frames {hop_length} samples apart hold {least} to {least + hop_length - 1} samples, not {length}; leave length out"
+        )
     return _rounds((*_guess(mag, seed), mag), hop_length, length, steps, momentum)
 
 # %% ../nbs/03_mel.ipynb #2f7439d9
 def _check_bands(mel, config):
     shape = ops.shape(mel)
-    if len(shape) != 3 or shape[-1] != config.n_mels: raise InputError(f"mel: needs (batch, frames, {config.n_mels}), not {shape}; give x[None] for one")
+    if len(shape) != 3 or shape[-1] != config.n_mels:
+        raise InputError(
+            f"mel: needs (batch, frames, {config.n_mels}), not {shape}; give x[None] for one"
+        )
 
 # %% ../nbs/03_mel.ipynb #91b288e9
 def mel_to_audio(
-    mel,                          # (B, frames, n_mels) mel magnitudes
+    mel,  # (B, frames, n_mels) mel magnitudes
     config: MelConfig = MelConfig(),
-    steps: int = 32,              # rounds
-    momentum: float = 0.9,        # overshoot, below 1
-    seed: int = 0,                # of the first phases
-):                                # (B, (frames - 1) * hop_length) samples
+    steps: int = 32,  # rounds
+    momentum: float = 0.9,  # overshoot, below 1
+    seed: int = 0,  # of the first phases
+):  # (B, (frames - 1) * hop_length) samples
     "A waveform with these mel magnitudes: Griffin-Lim that restores the bands and lets the bins settle."
     _check_bands(mel, config)
     length = (mel.shape[1] - 1) * config.hop_length
@@ -313,19 +382,20 @@ def mel_to_audio(
 
 # %% ../nbs/03_mel.ipynb #ade339d2
 def bands_of(
-    picture,                      # (B, frames, n_mels), in [-1, 1]
+    picture,  # (B, frames, n_mels), in [-1, 1]
     config: MelConfig = MelConfig(),
-):                                # (B, frames + 1, n_mels) mel magnitudes
+):  # (B, frames + 1, n_mels) mel magnitudes
     "What a picture says of the bands: the logarithm undone, the floor called silence, the frame that `mel_picture` dropped taken twice."
     _check_bands(picture, config)
     mel = ops.where(picture <= -0.98, 0.0, from_picture(picture, config))
     return ops.concatenate([mel, mel[:, -1:]], axis=1)
 
+
 def picture_to_audio(
-    picture,                      # (B, frames, n_mels), in [-1, 1]
+    picture,  # (B, frames, n_mels), in [-1, 1]
     config: MelConfig = MelConfig(),
-    steps: int = 32,              # rounds of `mel_to_audio`
-    seed: int = 0,                # of the first phases
-):                                # (B, frames * hop_length) samples
+    steps: int = 32,  # rounds of `mel_to_audio`
+    seed: int = 0,  # of the first phases
+):  # (B, frames * hop_length) samples
     "Hear a mel picture: its bands, then bins and phases."
     return mel_to_audio(bands_of(picture, config), config, steps, seed=seed)

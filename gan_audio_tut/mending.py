@@ -33,15 +33,26 @@ def compressed(re, im, power=0.3):
 def _where(lost, wanted, bins, hop_length):
     "What is wrong, and where: noise (B, 1, 1), lost bands (B, 1, bins), and of a frame's samples: any lost, how many (B, frames, 1)."
     n_fft = 2 * (bins - 1)
-    in_frames = lambda v: frames(ops.pad(v[:, 1:], [(0, 0), (n_fft // 2, n_fft // 2 + 1)]), n_fft, hop_length)
+    in_frames = lambda v: frames(
+        ops.pad(v[:, 1:], [(0, 0), (n_fft // 2, n_fft // 2 + 1)]), n_fft, hop_length
+    )
     each, there = in_frames(lost), in_frames(ops.ones_like(lost))
     highest, f = wanted[:, None, 1:], ops.arange(bins, dtype="float32") / (bins - 1)
     above = ops.cast(f >= highest - 0.5 / bins, "float32") * ops.cast(highest < 1, "float32")
-    return wanted[:, None, :1], above, ops.max(each, -1, keepdims=True), ops.sum(each, -1, keepdims=True) / ops.sum(there, -1, keepdims=True)
+    return (
+        wanted[:, None, :1],
+        above,
+        ops.max(each, -1, keepdims=True),
+        ops.sum(each, -1, keepdims=True) / ops.sum(there, -1, keepdims=True),
+    )
+
 
 def _lowest(x, width):
     "The least of `width` frames around each, of (B, frames, bins): minima of minima, each of twice as many frames."
-    x, n = ops.pad(x, [(0, 0), (width // 2, width - 1 - width // 2), (0, 0)], constant_values=np.inf), 1
+    x, n = (
+        ops.pad(x, [(0, 0), (width // 2, width - 1 - width // 2), (0, 0)], constant_values=np.inf),
+        1,
+    )
     while n < width:
         step = min(n, width - n)
         x, n = ops.minimum(x[:, :-step], x[:, step:]), n + step
@@ -51,7 +62,10 @@ def _lowest(x, width):
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class Heard(layers.Layer):
     "(guess, lost (B, samples), wanted (B, 2)) -> spectrum (re, im), planes (B, frames, bins - 1, 8), where it may be changed: (B, frames, bins)."
-    def __init__(self, n_fft=512, hop_length=128, memory=93, **kwargs):  # memory: frames in which somebody pauses
+
+    def __init__(
+        self, n_fft=512, hop_length=128, memory=93, **kwargs
+    ):  # memory: frames in which somebody pauses
         super().__init__(**kwargs)
         self.n_fft, self.hop_length, self.memory = n_fft, hop_length, memory
 
@@ -61,83 +75,156 @@ class Heard(layers.Layer):
         floor = _lowest(ops.average_pool(level, 5, 1, "same"), self.memory)
         noise, above, hole, share = _where(lost, wanted, re.shape[-1], self.hop_length)
         full = ops.ones_like(re)
-        planes = [*compressed(re, im)[:2], level, level - floor, floor, full * noise, full * above, full * share]
-        return re, im, ops.stack([v[..., :-1] for v in planes], -1), ops.clip(noise + above + hole, 0, 1) * full
+        planes = [
+            *compressed(re, im)[:2],
+            level,
+            level - floor,
+            floor,
+            full * noise,
+            full * above,
+            full * share,
+        ]
+        return (
+            re,
+            im,
+            ops.stack([v[..., :-1] for v in planes], -1),
+            ops.clip(noise + above + hole, 0, 1) * full,
+        )
 
-    def get_config(self): return super().get_config() | {"n_fft": self.n_fft, "hop_length": self.hop_length, "memory": self.memory}
+    def get_config(self):
+        return super().get_config() | {
+            "n_fft": self.n_fft,
+            "hop_length": self.hop_length,
+            "memory": self.memory,
+        }
 
 # %% ../nbs/11d_mending.ipynb #0cc27fa1
 def _masked(x, re, im, level, most):
     "A mask of at most `most` and an addition in units of `level`, from (B, frames, bins - 1, 5), on a spectrum (B, frames, bins)."
-    gain, a, b, add_re, add_im = (ops.concatenate([v, v[..., -1:]], -1) for v in ops.unstack(x, axis=-1))
+    gain, a, b, add_re, add_im = (
+        ops.concatenate([v, v[..., -1:]], -1) for v in ops.unstack(x, axis=-1)
+    )
     a = 1 + a
-    gain = most * ops.sigmoid(gain + 0.7) / ops.sqrt(a * a + b * b + 1e-6)               # at the beginning about 1
+    gain = (
+        most * ops.sigmoid(gain + 0.7) / ops.sqrt(a * a + b * b + 1e-6)
+    )  # at the beginning about 1
     return gain * (a * re - b * im) + level * add_re, gain * (a * im + b * re) + level * add_im
 
 # %% ../nbs/11d_mending.ipynb #a2c6b26c
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class Mended(layers.Layer):
     "Five numbers for each bin -> (B, samples): a bounded complex mask, an addition, and what was whole as it was."
-    def __init__(self, hop_length=128, most=1.5, reach=33, dtype="float32", **kwargs):  # reach: frames
+
+    def __init__(
+        self, hop_length=128, most=1.5, reach=33, dtype="float32", **kwargs
+    ):  # reach: frames
         super().__init__(dtype=dtype, **kwargs)
         self.hop_length, self.most, self.reach = hop_length, most, reach
 
     def call(self, x, re, im, change, y, lost, wanted):
-        level = ops.max_pool(ops.sqrt(ops.mean(re**2 + im**2, -1, keepdims=True)), self.reach, 1, "same")
+        level = ops.max_pool(
+            ops.sqrt(ops.mean(re**2 + im**2, -1, keepdims=True)), self.reach, 1, "same"
+        )
         new_re, new_im = _masked(x, re, im, level, self.most)
-        out = istft(re + change * (new_re - re), im + change * (new_im - im), self.hop_length, ops.shape(y)[1])
+        out = istft(
+            re + change * (new_re - re),
+            im + change * (new_im - im),
+            self.hop_length,
+            ops.shape(y)[1],
+        )
         only_samples = (1 - wanted[:, :1]) * ops.cast(wanted[:, 1:] >= 1, "float32")
         outwards = ops.sign(y) * ops.maximum(ops.sign(y) * out, ops.abs(y))
         filled = ops.where(lost > 0, ops.where(y == 0, out, outwards), y)
         return only_samples * filled + (1 - only_samples) * out
 
-    def get_config(self): return super().get_config() | {"hop_length": self.hop_length, "most": self.most, "reach": self.reach}
+    def get_config(self):
+        return super().get_config() | {
+            "hop_length": self.hop_length,
+            "most": self.most,
+            "reach": self.reach,
+        }
 
 # %% ../nbs/11d_mending.ipynb #3864587a
-def _normal(x): return layers.RMSNormalization(axis=-1)(x)
+def _normal(x):
+    return layers.RMSNormalization(axis=-1)(x)
+
 
 def patch_block(x):  # (B, frames, bands, n) -> the same
     "A 3 x 3 convolution and a 1 x 1, added."
     h = layers.Conv2D(x.shape[-1], 3, padding="same", activation="relu")(_normal(x))
-    return layers.Add()([x, layers.Conv2D(x.shape[-1], 1, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)])
+    return layers.Add()(
+        [
+            x,
+            layers.Conv2D(
+                x.shape[-1], 1, kernel_initializer=keras.initializers.VarianceScaling(0.1)
+            )(h),
+        ]
+    )
 
 # %% ../nbs/11d_mending.ipynb #08c80a54
 def restorer(
-    n_fft: int = 512, hop_length: int = 128,  # samples
-    widths: tuple = (12, 24, 32, 48),  # channels of the U's levels, each with half the bands of the one before
-    dim: int = 160, dilations: tuple = (1, 2, 4, 8) * 2,  # of the frame blocks
+    n_fft: int = 512,
+    hop_length: int = 128,  # samples
+    widths: tuple = (
+        12,
+        24,
+        32,
+        48,
+    ),  # channels of the U's levels, each with half the bands of the one before
+    dim: int = 160,
+    dilations: tuple = (1, 2, 4, 8) * 2,  # of the frame blocks
 ) -> keras.Model:  # (y, guess, lost (B, samples), wanted (B, 2)) -> (B, samples)
     "A U of convolutions over frequency around frame blocks along time; a bounded mask and an addition."
-    if n_fft % (4 * 2 ** len(widths)) or n_fft % hop_length: raise InputError(f"n_fft {n_fft}, hop_length {hop_length}: give an n_fft that is a multiple of {4 * 2 ** len(widths)} and of the hop")
-    y, guess, lost, wanted = (keras.Input((n,), name=name) for name, n in (("y", None), ("guess", None), ("lost", None), ("wanted", 2)))
+    if n_fft % (4 * 2 ** len(widths)) or n_fft % hop_length:
+        raise InputError(
+            f"n_fft {n_fft}, hop_length {hop_length}: give an n_fft that is a multiple of {4 * 2 ** len(widths)} and of the hop"
+        )
+    y, guess, lost, wanted = (
+        keras.Input((n,), name=name)
+        for name, n in (("y", None), ("guess", None), ("lost", None), ("wanted", 2))
+    )
     re, im, planes, change = Heard(n_fft, hop_length)(guess, lost, wanted)
-    x = layers.Conv2D(widths[0], (3, 8), (1, 4), padding="same")(planes)       # (B, frames, 64, 12)
+    x = layers.Conv2D(widths[0], (3, 8), (1, 4), padding="same")(planes)  # (B, frames, 64, 12)
     levels = []
-    for k, n in enumerate(widths):                                             # -> (B, frames, 8, 48)
-        if k: x = layers.Conv2D(n, (1, 4), (1, 2), padding="same")(_normal(x))
+    for k, n in enumerate(widths):  # -> (B, frames, 8, 48)
+        if k:
+            x = layers.Conv2D(n, (1, 4), (1, 2), padding="same")(_normal(x))
         x = patch_block(x)
         levels.append(x)
     h = _along_time(x, dim, dilations)
-    for k in reversed(range(len(widths))):                                     # -> (B, frames, 64, 12)
+    for k in reversed(range(len(widths))):  # -> (B, frames, 64, 12)
         h = patch_block(layers.Add()([h, layers.Conv2D(widths[k], 1)(_normal(levels[k]))]))
-        if k: h = layers.Conv2DTranspose(widths[k - 1], (1, 4), (1, 2), padding="same")(_normal(h))
+        if k:
+            h = layers.Conv2DTranspose(widths[k - 1], (1, 4), (1, 2), padding="same")(_normal(h))
     small = keras.initializers.VarianceScaling(1e-3)  # at the beginning, all stays as it is
-    h = layers.Conv2DTranspose(5, (1, 8), (1, 4), padding="same", kernel_initializer=small)(_normal(h))  # (B, frames, 256, 5)
-    return keras.Model([y, guess, lost, wanted], Mended(hop_length)(h, re, im, change, y, lost, wanted), name="restorer")
+    h = layers.Conv2DTranspose(5, (1, 8), (1, 4), padding="same", kernel_initializer=small)(
+        _normal(h)
+    )  # (B, frames, 256, 5)
+    return keras.Model(
+        [y, guess, lost, wanted],
+        Mended(hop_length)(h, re, im, change, y, lost, wanted),
+        name="restorer",
+    )
 
 # %% ../nbs/11d_mending.ipynb #0504d6d9
 def _along_time(x, dim, dilations):  # (B, frames, bands, n) -> the same
     "All bands of a frame as one vector, through frame blocks, and back."
     bands, n = x.shape[2:]
     h = layers.Dense(dim)(layers.Reshape((-1, bands * n))(_normal(x)))
-    for d in dilations: h = frame_block(h, 5, 2, d)
+    for d in dilations:
+        h = frame_block(h, 5, 2, d)
     return layers.Reshape((-1, bands, n))(layers.Dense(bands * n)(_normal(h)))
 
 # %% ../nbs/11d_mending.ipynb #6d0f99fe
 def scale_free(reference, estimate, top=1e-3):
     "Minus SI-SDR in dB of (B, samples), mean over B; errors far below `top` of the power count for little."
-    scale = ops.sum(reference * estimate, 1, keepdims=True) / (ops.sum(reference**2, 1, keepdims=True) + 1e-6)
-    power, error = ops.sum((scale * reference) ** 2, 1), ops.sum((estimate - scale * reference) ** 2, 1)
+    scale = ops.sum(reference * estimate, 1, keepdims=True) / (
+        ops.sum(reference**2, 1, keepdims=True) + 1e-6
+    )
+    power, error = (
+        ops.sum((scale * reference) ** 2, 1),
+        ops.sum((estimate - scale * reference) ** 2, 1),
+    )
     return -10 / np.log(10) * ops.mean(ops.log((power + 1e-4) / (error + top * power + 1e-4)))
 
 # %% ../nbs/11d_mending.ipynb #d2d1bf81
@@ -146,15 +233,24 @@ def spectra_apart(reference, estimate, sizes=(128, 256, 512, 1024)):  # windows 
     total = 0.0
     for n in sizes:
         (a, b, m), (c, d, k) = (compressed(*stft(v, n, n // 4)) for v in (reference, estimate))
-        total += ops.mean(ops.abs(m - k)) + 0.5 * ops.mean(ops.sqrt((a - c) ** 2 + (b - d) ** 2 + 1e-6))
+        total += ops.mean(ops.abs(m - k)) + 0.5 * ops.mean(
+            ops.sqrt((a - c) ** 2 + (b - d) ** 2 + 1e-6)
+        )
     return 5 * total / len(sizes)
 
 # %% ../nbs/11d_mending.ipynb #eb54ffc8
-def third_octaves(sr: int, n_fft: int, lowest: float = 150.0) -> np.ndarray:  # (n_fft // 2 + 1, bands) of 0 and 1
+def third_octaves(
+    sr: int, n_fft: int, lowest: float = 150.0
+) -> np.ndarray:  # (n_fft // 2 + 1, bands) of 0 and 1
     "The bands in which intelligibility is measured, as far as the rate goes."
     f, centres = np.fft.rfftfreq(n_fft, 1 / sr), lowest * 2.0 ** (np.arange(15) / 3)
-    inside = [(f >= c * 2 ** (-1 / 6)) & (f < c * 2 ** (1 / 6)) for c in centres if c * 2 ** (1 / 6) <= sr / 2]
+    inside = [
+        (f >= c * 2 ** (-1 / 6)) & (f < c * 2 ** (1 / 6))
+        for c in centres
+        if c * 2 ** (1 / 6) <= sr / 2
+    ]
     return np.stack(inside, 1).astype(np.float32)
+
 
 def _standard(v, axis):
     v = v - ops.mean(v, axis, keepdims=True)
@@ -164,11 +260,14 @@ def _standard(v, axis):
 def unlike(reference, estimate, sr, frames=24, step=6):
     "One minus the likeness of third octaves' envelopes of (B, samples) over 0.4 s, after ESTOI (Jensen and Taal 2016, section II); 1, with no slope, where all is silent."
     n_fft = 2 * round(0.016 * sr)
-    if reference.shape[1] < frames * n_fft // 2: raise InputError(f"unlike: {reference.shape[1]} samples at {sr} Hz; give 0.4 s and more")
+    if reference.shape[1] < frames * n_fft // 2:
+        raise InputError(f"unlike: {reference.shape[1]} samples at {sr} Hz; give 0.4 s and more")
     bands = third_octaves(sr, n_fft)
-    def stretches(y):                                                                     # -> (B, n, 24, bands)
+
+    def stretches(y):  # -> (B, n, 24, bands)
         e = ops.sqrt(ops.matmul(sum(v**2 for v in stft(y, n_fft, n_fft // 2)), bands) + 1e-8)
         return ops.stack([e[:, k : k + frames] for k in range(0, e.shape[1] - frames + 1, step)], 1)
+
     x, y = stretches(reference), stretches(estimate)
     loud = ops.mean(x**2, (2, 3))
     counts = ops.cast(loud > 1e-3 * ops.max(loud, 1, keepdims=True), "float32")
@@ -178,75 +277,124 @@ def unlike(reference, estimate, sr, frames=24, step=6):
 # %% ../nbs/11d_mending.ipynb #edd9f20e
 def bank(
     speech: np.ndarray,  # (n, samples)
-    sr: int, clipped: int, holed: int,
+    sr: int,
+    clipped: int,
+    holed: int,
     seed: int = 0,
-) -> tuple:              # damaged, guess, lost (clipped + holed, samples), which of `speech` each was, and how many are clipped
+) -> tuple:  # damaged, guess, lost (clipped + holed, samples), which of `speech` each was, and how many are clipped
     "Clipped sounds, then sounds with holes, with their missing samples predicted."
-    most = min(8, int((np.shape(speech)[-1] / sr - 0.05) / 0.17))  # holes of up to 0.12 s, 0.05 s apart
-    if np.ndim(speech) != 2 or not len(speech) or min(clipped, holed, most) < 1: raise InputError(f"bank: {clipped} and {holed} of speech {np.shape(speech)}; give at least one each of (n, samples), 0.22 s and more")
+    most = min(
+        8, int((np.shape(speech)[-1] / sr - 0.05) / 0.17)
+    )  # holes of up to 0.12 s, 0.05 s apart
+    if np.ndim(speech) != 2 or not len(speech) or min(clipped, holed, most) < 1:
+        raise InputError(
+            f"bank: {clipped} and {holed} of speech {np.shape(speech)}; give at least one each of (n, samples), 0.22 s and more"
+        )
     rng, rows = np.random.default_rng(seed), []
     for row in range(clipped + holed):
         i = rng.integers(len(speech))
-        y, lost = degrade.hard_clip(speech[i], rng.uniform(2, 18)) if row < clipped else degrade.gaps(speech[i], sr, rng, int(rng.integers(1, most + 1)), 0.008, 0.12)
+        y, lost = (
+            degrade.hard_clip(speech[i], rng.uniform(2, 18))
+            if row < clipped
+            else degrade.gaps(speech[i], sr, rng, int(rng.integers(1, most + 1)), 0.008, 0.12)
+        )
         rows.append((y, ar_fill(y, lost, *ar_sizes(sr)), lost, i))
     return *(np.stack(v) for v in zip(*rows)), clipped
 
 # %% ../nbs/11d_mending.ipynb #6d2db8e5
 def noises_of(
-    n: int, samples: int, sr: int,
+    n: int,
+    samples: int,
+    sr: int,
     recorded: list = (),  # arrays (any,) at this rate; without any, noise is synthetic
-    voices: list = (),    # the same, for babble
+    voices: list = (),  # the same, for babble
     seed: int = 0,
-) -> np.ndarray:          # (n, samples), RMS 0.1
+) -> np.ndarray:  # (n, samples), RMS 0.1
     "Noises to learn from: recordings faster and slower, mixed and equalised; coloured noise that swells; mains; babble."
-    if n < 1 or samples < 1: raise InputError(f"{n} noises of {samples} samples; give at least 1")
+    if n < 1 or samples < 1:
+        raise InputError(f"{n} noises of {samples} samples; give at least 1")
     rng, out, kinds = np.random.default_rng(seed), [], ["recorded", "coloured", "mains", "babble"]
     while len(out) < n:
         kind = rng.choice(kinds, p=[0.62, 0.25, 0.05, 0.08])
-        if kind == "recorded" and len(recorded): y = _recorded(recorded, samples, sr, rng)
-        elif kind == "babble" and len(voices): y = degrade.babble(voices, samples, rng)
-        else: y = degrade.mains(samples, sr, rng) if kind == "mains" else _swelling(samples, sr, rng)
-        if (level := rms(y)) > 1e-4: out.append(0.1 * y / level)
+        if kind == "recorded" and len(recorded):
+            y = _recorded(recorded, samples, sr, rng)
+        elif kind == "babble" and len(voices):
+            y = degrade.babble(voices, samples, rng)
+        else:
+            y = degrade.mains(samples, sr, rng) if kind == "mains" else _swelling(samples, sr, rng)
+        if (level := rms(y)) > 1e-4:
+            out.append(0.1 * y / level)
     return np.stack(out).astype(np.float32)
 
 # %% ../nbs/11d_mending.ipynb #4375e980
 def _recorded(recorded, samples, sr, rng):
     "A stretch of a recording at another speed, one time in four over another, through a crooked microphone."
-    y = resample(degrade.stretch_of(recorded, int(1.6 * samples), rng), sr, round(sr / rng.uniform(0.7, 1.4)))[:samples]
-    if rng.random() < 0.25: y = y + degrade.stretch_of(recorded, samples, rng) * rng.uniform(0.2, 1)
+    y = resample(
+        degrade.stretch_of(recorded, int(1.6 * samples), rng), sr, round(sr / rng.uniform(0.7, 1.4))
+    )[:samples]
+    if rng.random() < 0.25:
+        y = y + degrade.stretch_of(recorded, samples, rng) * rng.uniform(0.2, 1)
     return degrade.equalised(y, rng, 4.0) if rms(y) > 1e-4 else y
+
 
 def _swelling(samples, sr, rng):
     "Coloured noise whose level goes up and down, 0.2 to 6 times a second."
-    swell = 1 + rng.uniform(0, 0.9) * np.sin(2 * np.pi * rng.uniform(0.2, 6) * np.arange(samples) / sr + 6.3 * rng.random())
-    return degrade.equalised(degrade.coloured(samples, sr, rng, rng.uniform(-7, 1)), rng, 5.0) * swell
+    swell = 1 + rng.uniform(0, 0.9) * np.sin(
+        2 * np.pi * rng.uniform(0.2, 6) * np.arange(samples) / sr + 6.3 * rng.random()
+    )
+    return (
+        degrade.equalised(degrade.coloured(samples, sr, rng, rng.uniform(-7, 1)), rng, 5.0) * swell
+    )
 
 # %% ../nbs/11d_mending.ipynb #18232d66
 @dataclass(frozen=True)
 class RestorerRecipe:
     "A way to train a restorer; saved with the run."
+
     shares: tuple = (9, 3, 2, 2)  # of a batch: noise, clipping, lost bands, holes
-    snr: tuple = (-5, 25)         # dB
+    snr: tuple = (-5, 25)  # dB
     highest: tuple = (0.35, 0.85)  # of half the rate: where lost bands begin
-    loudness: tuple = (-15, 6)    # dB around an RMS of 0.1
-    samples: float = 0.03         # weights: of a decibel of SI-SDR,
-    spectra: float = 1.0          # of the compressed spectra,
-    likeness: float = 2.0         # of the bands' rise and fall,
-    adversarial: float = 0.0      # of the opponent; 0: none
-    features: float = 0.0         # of the distance in its layers
-    r1: float = 0.05              # of the penalty on its slope at real sounds
-    width: int = 32               # its channels
-    rate: float = 1.5e-3          # Adam's learning rate
-    d_rate: float = 1e-3          # of the opponent
-    fall: int = 0                 # steps in which the rate falls to a fiftieth; 0: it stays
+    loudness: tuple = (-15, 6)  # dB around an RMS of 0.1
+    samples: float = 0.03  # weights: of a decibel of SI-SDR,
+    spectra: float = 1.0  # of the compressed spectra,
+    likeness: float = 2.0  # of the bands' rise and fall,
+    adversarial: float = 0.0  # of the opponent; 0: none
+    features: float = 0.0  # of the distance in its layers
+    r1: float = 0.05  # of the penalty on its slope at real sounds
+    width: int = 32  # its channels
+    rate: float = 1.5e-3  # Adam's learning rate
+    d_rate: float = 1e-3  # of the opponent
+    fall: int = 0  # steps in which the rate falls to a fiftieth; 0: it stays
     ema: float = 0.997
 
     def __post_init__(self):
-        if len(self.shares) != 4 or any(n != int(n) or n < 1 for n in self.shares): raise InputError(f"shares {self.shares}: give four whole numbers, at least 1 each")
-        if not (self.snr[0] <= self.snr[1] and 0 < self.highest[0] <= self.highest[1] < 1 and self.loudness[0] <= self.loudness[1]): raise InputError(f"{self}: give ranges as (low, high), `highest` between 0 and 1")
-        if not min(self.rate, self.d_rate, self.width) > 0 or not min(self.samples, self.spectra, self.likeness, self.adversarial, self.features, self.r1, self.fall) >= 0 or not 0 <= self.ema < 1:
+        if len(self.shares) != 4 or any(n != int(n) or n < 1 for n in self.shares):
+            raise InputError(f"shares {self.shares}: give four whole numbers, at least 1 each")
+        if not (
+            self.snr[0] <= self.snr[1]
+            and 0 < self.highest[0] <= self.highest[1] < 1
+            and self.loudness[0] <= self.loudness[1]
+        ):
+            raise InputError(f"{self}: give ranges as (low, high), `highest` between 0 and 1")
+        if (
+            not min(self.rate, self.d_rate, self.width) > 0
+            or not min(
+                self.samples,
+                self.spectra,
+                self.likeness,
+                self.adversarial,
+                self.features,
+                self.r1,
+                self.fall,
+            )
+            >= 0
+            or not 0 <= self.ema < 1
+        ):
             raise InputError(f"{self}: rates must be positive, weights not negative, ema in [0, 1)")
-        if self.features and not self.adversarial: raise InputError("features of an opponent that does not learn; give adversarial more than 0")
+        if self.features and not self.adversarial:
+            raise InputError(
+                "features of an opponent that does not learn; give adversarial more than 0"
+            )
 
 # %% ../nbs/11d_mending.ipynb #40bafc80
 def pairs(speech, noises, kept, recipe):
@@ -255,19 +403,34 @@ def pairs(speech, noises, kept, recipe):
     speech, noises = (tf.constant(v, tf.float32) for v in (speech, noises))
     damaged, guesses, losts, which = (tf.constant(v) for v in kept[:4])
     mean = lambda v: tf.reduce_mean(v**2, 1, keepdims=True) + 1e-10
+
     def batch(seed, step):
-        u = lambda stream, low, high, count: tf.random.stateless_uniform((count, 1), seed_pair(seed, step, stream), low, high)
+        u = lambda stream, low, high, count: tf.random.stateless_uniform(
+            (count, 1), seed_pair(seed, step, stream), low, high
+        )
         picked = lambda count, total, stream: shuffled(seed, step, count, total, stream)
-        x, z = tf.gather(speech, picked(a, len(speech), 13)), tf.gather(noises, picked(a, len(noises), 14))
+        x, z = (
+            tf.gather(speech, picked(a, len(speech), 13)),
+            tf.gather(noises, picked(a, len(noises), 14)),
+        )
         noisy = x + z * tf.sqrt(mean(x) / mean(z)) * 10 ** (-u(1, *recipe.snr, a) / 20)
         full, cut = tf.gather(speech, picked(c, len(speech), 11)), u(3, *recipe.highest, c)
         narrow = _narrowed(full, cut, u(4, 0.005, 0.06, c))
         at = tf.concat([picked(b, clipped, 15), clipped + picked(d, len(which) - clipped, 12)], 0)
         y, guess = (tf.concat([noisy, tf.gather(v, at), narrow], 0) for v in (damaged, guesses))
         lost = tf.pad(tf.cast(tf.gather(losts, at), tf.float32), [[a, c], [0, 0]])
-        wanted = tf.concat([tf.repeat([[1.0, 1.0], [0.0, 1.0]], [a, b + d], 0), tf.concat([tf.zeros((c, 1)), cut], 1)], 0)
+        wanted = tf.concat(
+            [
+                tf.repeat([[1.0, 1.0], [0.0, 1.0]], [a, b + d], 0),
+                tf.concat([tf.zeros((c, 1)), cut], 1),
+            ],
+            0,
+        )
         level = 0.1 / tf.sqrt(mean(y)) * 10 ** (u(7, *recipe.loudness, a + b + c + d) / 20)
-        return (y * level, guess * level, lost, wanted), tf.concat([x, tf.gather(speech, tf.gather(which, at)), full], 0) * level
+        return (y * level, guess * level, lost, wanted), tf.concat(
+            [x, tf.gather(speech, tf.gather(which, at)), full], 0
+        ) * level
+
     return batch
 
 # %% ../nbs/11d_mending.ipynb #558e2621
@@ -275,7 +438,9 @@ def _narrowed(y, cut, width):
     "(B, samples) without what lies above `cut` (B, 1), fading over `width`, both in shares of half the rate."
     n = y.shape[1]
     f = tf.range(n // 2 + 1, dtype=tf.float32)[None] / (n // 2)
-    return tf.signal.irfft(tf.signal.rfft(y) * tf.cast(tf.clip_by_value((cut - f) / width, 0, 1), tf.complex64), [n])
+    return tf.signal.irfft(
+        tf.signal.rfft(y) * tf.cast(tf.clip_by_value((cut - f) / width, 0, 1), tf.complex64), [n]
+    )
 
 # %% ../nbs/11d_mending.ipynb #0b656160
 def _beside(listener, bins):
@@ -286,43 +451,81 @@ def _beside(listener, bins):
 # %% ../nbs/11d_mending.ipynb #c0d914f0
 def _check_lessons(speech, noises):
     for name, v in (("speech", speech), ("noises", noises)):
-        if np.ndim(v) != 2 or not len(v) or v.shape[1] < 8192 or not np.isfinite(v).all(): raise InputError(f"{name}: got shape {np.shape(v)}; give (n, samples), finite, at least 8192 samples each")
-    if speech.shape[1] != noises.shape[1]: raise InputError(f"speech of {speech.shape[1]} samples, noises of {noises.shape[1]}; give as many")
+        if np.ndim(v) != 2 or not len(v) or v.shape[1] < 8192 or not np.isfinite(v).all():
+            raise InputError(
+                f"{name}: got shape {np.shape(v)}; give (n, samples), finite, at least 8192 samples each"
+            )
+    if speech.shape[1] != noises.shape[1]:
+        raise InputError(
+            f"speech of {speech.shape[1]} samples, noises of {noises.shape[1]}; give as many"
+        )
 
 # %% ../nbs/11d_mending.ipynb #7c650334
 def restoration_gan(
     speech: np.ndarray,  # (n, samples)
     noises: np.ndarray,  # (any, samples)
-    kept: tuple,         # a `bank` of `speech`
+    kept: tuple,  # a `bank` of `speech`
     sr: int,
     recipe: RestorerRecipe = RestorerRecipe(),
     seed: int = 0,
     start: keras.Model | None = None,  # begin with this network's weights
-    **net,               # see `restorer`
+    **net,  # see `restorer`
 ) -> State:
     "A restorer's run, ready for `fit`; without an opponent it learns from distances alone."
     _check_lessons(speech, noises)
     keras.utils.set_random_seed(seed)
     g = restorer(**net)
-    if start is not None: g.set_weights(start.get_weights())
-    n, hop = (128, 64) if recipe.adversarial else (16, 8192)  # a job wants a discriminator; one without a say costs next to nothing
+    if start is not None:
+        g.set_weights(start.get_weights())
+    n, hop = (
+        (128, 64) if recipe.adversarial else (16, 8192)
+    )  # a job wants a discriminator; one without a say costs next to nothing
     view = lambda y: log_spectrogram(y, n, hop)
     d = _beside(window_listener(2 * (n // 2), recipe.width if recipe.adversarial else 1), n // 2)
-    terms = {"samples": lambda given, real, fake, *_: scale_free(real, fake), "spectra": lambda given, real, fake, *_: spectra_apart(real, fake),
-             "likeness": lambda given, real, fake, *_: unlike(real, fake, sr)}
-    if recipe.features: terms["features"] = lambda given, real, fake, feats_real, feats_fake: losses.feature_matching(feats_real, feats_fake)
-    weights = {k: getattr(recipe, k) for k in ("adversarial", *terms)} | ({"r1": recipe.r1} if recipe.adversarial else {})
-    job = Job(g, d, pairs(speech, noises, kept, recipe), losses.non_saturating, terms, weights, view=view, condition=lambda given: (view(given[1]),))
-    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02) if recipe.fall else recipe.rate
-    return State(job, keras.optimizers.Adam(rate, 0.9, 0.99, global_clipnorm=2.0), keras.optimizers.Adam(recipe.d_rate, 0.8, 0.99), recipe.ema, seed)
+    terms = {
+        "samples": lambda given, real, fake, *_: scale_free(real, fake),
+        "spectra": lambda given, real, fake, *_: spectra_apart(real, fake),
+        "likeness": lambda given, real, fake, *_: unlike(real, fake, sr),
+    }
+    if recipe.features:
+        terms["features"] = lambda given, real, fake, feats_real, feats_fake: (
+            losses.feature_matching(feats_real, feats_fake)
+        )
+    weights = {k: getattr(recipe, k) for k in ("adversarial", *terms)} | (
+        {"r1": recipe.r1} if recipe.adversarial else {}
+    )
+    job = Job(
+        g,
+        d,
+        pairs(speech, noises, kept, recipe),
+        losses.non_saturating,
+        terms,
+        weights,
+        view=view,
+        condition=lambda given: (view(given[1]),),
+    )
+    rate = (
+        keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02)
+        if recipe.fall
+        else recipe.rate
+    )
+    return State(
+        job,
+        keras.optimizers.Adam(rate, 0.9, 0.99, global_clipnorm=2.0),
+        keras.optimizers.Adam(recipe.d_rate, 0.8, 0.99),
+        recipe.ema,
+        seed,
+    )
 
 # %% ../nbs/11d_mending.ipynb #c5ff49a2
 def between(
     first: keras.Model,
-    last: keras.Model,     # the same network; it went on from the first
-    share: float = 0.5,    # 0: the first, 1: the last
+    last: keras.Model,  # the same network; it went on from the first
+    share: float = 0.5,  # 0: the first, 1: the last
 ) -> keras.Model:
     "A network whose weights lie between those of two others."
     net = keras.models.clone_model(first)
-    net.set_weights([a + share * (b - a) for a, b in zip(first.get_weights(), last.get_weights(), strict=True)])
+    net.set_weights(
+        [a + share * (b - a) for a, b in zip(first.get_weights(), last.get_weights(), strict=True)]
+    )
     return net

@@ -21,12 +21,16 @@ from .mel import MelConfig, mel_picture
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class MelPicture(layers.Layer):
     "The mel front end as a layer: (B, samples) -> (B, frames, n_mels, 1)."
+
     def __init__(self, config=None, **kwargs):
         super().__init__(**kwargs)
         self.config = config if isinstance(config, MelConfig) else MelConfig(**(config or {}))
 
-    def call(self, y): return mel_picture(y, self.config)[..., None]
-    def get_config(self): return super().get_config() | {"config": vars(self.config)}
+    def call(self, y):
+        return mel_picture(y, self.config)[..., None]
+
+    def get_config(self):
+        return super().get_config() | {"config": vars(self.config)}
 
 # %% ../nbs/07_metrics.ipynb #8efc56f1
 def _block(x, channels):
@@ -36,33 +40,44 @@ def _block(x, channels):
 
 # %% ../nbs/07_metrics.ipynb #ef8535c7
 def build_recogniser(
-    classes: int = 10,     # labels
-    voices: int = 0,       # speakers; 0 leaves that output out
-    samples: int = 8192,   # length of a clip
+    classes: int = 10,  # labels
+    voices: int = 0,  # speakers; 0 leaves that output out
+    samples: int = 8192,  # length of a clip
     config: MelConfig = MelConfig(),
-    width: int = 24,       # channels of the first block
-    features: int = 64,    # size of the penultimate layer, where distances are measured
-) -> keras.Model:          # (B, samples) -> {"label": logits, "features", and if asked "voice": logits}
+    width: int = 24,  # channels of the first block
+    features: int = 64,  # size of the penultimate layer, where distances are measured
+) -> keras.Model:  # (B, samples) -> {"label": logits, "features", and if asked "voice": logits}
     "A small convolutional recogniser of mel pictures."
     y = keras.Input((samples,))
-    x = MelPicture(config)(y)                                   # (B, 64, 64, 1)
-    for i in range(4): x = _block(x, width * min(2**i, 4))      # -> (B, 4, 4, 96)
+    x = MelPicture(config)(y)  # (B, 64, 64, 1)
+    for i in range(4):
+        x = _block(x, width * min(2**i, 4))  # -> (B, 4, 4, 96)
     x = layers.Dropout(0.3)(layers.Flatten()(layers.MaxPooling2D(2)(x)))
-    f = layers.Dense(features, activation="leaky_relu", name="features")(x)  # a plain ReLU lets most of them die
+    f = layers.Dense(features, activation="leaky_relu", name="features")(
+        x
+    )  # a plain ReLU lets most of them die
     out = {"label": layers.Dense(classes, name="label")(f), "features": f}
-    if voices: out["voice"] = layers.Dense(voices, name="voice")(layers.Dense(features, activation="relu")(x))
+    if voices:
+        out["voice"] = layers.Dense(voices, name="voice")(
+            layers.Dense(features, activation="relu")(x)
+        )
     return keras.Model(y, out, name="recogniser")
 
 # %% ../nbs/07_metrics.ipynb #7fbf1bb3
 def disturb(
-    y,                     # (B, samples)
-    seed,                  # two integers; the same pair disturbs alike
-    shift: float = 0.1,    # at most this share of the length, either way
-    gain_db: float = 10,   # at most this much louder or softer
+    y,  # (B, samples)
+    seed,  # two integers; the same pair disturbs alike
+    shift: float = 0.1,  # at most this share of the length, either way
+    gain_db: float = 10,  # at most this much louder or softer
     noise_db: tuple = (-80, -40),  # level of the added white noise, full scale = 0
-):                         # (B, samples)
+):  # (B, samples)
     "Shift, gain and noise: what a recogniser must learn to ignore."
-    n, size, most, seed = tf.shape(y)[0], y.shape[1], int(shift * y.shape[1]), tf.convert_to_tensor(seed)
+    n, size, most, seed = (
+        tf.shape(y)[0],
+        y.shape[1],
+        int(shift * y.shape[1]),
+        tf.convert_to_tensor(seed),
+    )
     u = lambda k, low, high: tf.random.stateless_uniform((n, 1), seed + [0, k], low, high)
     start = tf.cast(u(0, 0.0, 2 * most + 1.0), tf.int32)  # 0 to 2 * most
     y = tf.gather(tf.pad(y, [(0, 0), [most] * 2]), start + tf.range(size), batch_dims=1)
@@ -72,11 +87,11 @@ def disturb(
 
 # %% ../nbs/07_metrics.ipynb #ec3bbad3
 def train_recogniser(
-    model: keras.Model,   # from `build_recogniser`
+    model: keras.Model,  # from `build_recogniser`
     train: Clips,
-    valid: Clips,         # watched, never learned from
+    valid: Clips,  # watched, never learned from
     epochs: int = 50,
-    seed: int = 0,        # of order and disturbance
+    seed: int = 0,  # of order and disturbance
     verbose: int = 0,
 ) -> keras.callbacks.History:
     "Supervised training with disturbed clips; the learning rate falls to zero along a cosine."
@@ -88,16 +103,31 @@ def train_recogniser(
     rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * steps)
     loss = {k: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for k in truth}
     net.compile(keras.optimizers.AdamW(rate), loss=loss, metrics={k: ["accuracy"] for k in truth})
-    data = tf.data.Dataset.from_tensor_slices(pairs(train)).shuffle(len(train), seed=seed).batch(64).repeat(epochs).enumerate()
-    data = data.map(lambda i, xy: (disturb(xy[0], tf.stack([tf.cast(seed, tf.int64), i * 16])), xy[1]))
-    return net.fit(data, steps_per_epoch=steps, validation_data=pairs(valid), epochs=epochs, verbose=verbose, shuffle=False)
+    data = (
+        tf.data.Dataset.from_tensor_slices(pairs(train))
+        .shuffle(len(train), seed=seed)
+        .batch(64)
+        .repeat(epochs)
+        .enumerate()
+    )
+    data = data.map(
+        lambda i, xy: (disturb(xy[0], tf.stack([tf.cast(seed, tf.int64), i * 16])), xy[1])
+    )
+    return net.fit(
+        data,
+        steps_per_epoch=steps,
+        validation_data=pairs(valid),
+        epochs=epochs,
+        verbose=verbose,
+        shuffle=False,
+    )
 
 # %% ../nbs/07_metrics.ipynb #771d786c
 def hear(
     recogniser: keras.Model,  # from `build_recogniser`
-    audio: np.ndarray,        # (N, samples)
+    audio: np.ndarray,  # (N, samples)
     batch: int = 256,
-) -> dict:                    # its outputs as float64 arrays
+) -> dict:  # its outputs as float64 arrays
     "What a recogniser makes of waveforms."
     out = recogniser.predict(audio, batch_size=batch, verbose=0)
     return {k: np.asarray(v, np.float64) for k, v in out.items()}
@@ -105,7 +135,7 @@ def hear(
 # %% ../nbs/07_metrics.ipynb #e25a51a1
 def softmax(
     logits: np.ndarray,  # (..., classes)
-) -> np.ndarray:         # probabilities
+) -> np.ndarray:  # probabilities
     "The sigmoid for more than two classes, without overflow."
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -113,24 +143,31 @@ def softmax(
 # %% ../nbs/07_metrics.ipynb #2eb4e416
 def inception_score(
     probs: np.ndarray,  # (N, classes) probabilities
-) -> float:             # 1 to the number of classes
+) -> float:  # 1 to the number of classes
     "exp of the mean divergence of each verdict from the average verdict (Salimans et al. 2016, section 4)."
     p = np.clip(probs, 1e-12, 1)
     return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
 
 # %% ../nbs/07_metrics.ipynb #309c5fc2
 def frechet_distance(
-    a: np.ndarray, b: np.ndarray,  # features (N, d) of two sets of equal size
+    a: np.ndarray,
+    b: np.ndarray,  # features (N, d) of two sets of equal size
 ) -> float:
     "Squared, between the Gaussians with the sets' means and covariances (Heusel et al. 2017)."
     ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     roots = np.linalg.eigvals(ca @ cb).real.clip(0)
-    return max(0.0, float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb) - 2 * np.sqrt(roots).sum()))
+    return max(
+        0.0,
+        float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb) - 2 * np.sqrt(roots).sum()),
+    )
 
 # %% ../nbs/07_metrics.ipynb #7d40a7cd
 def kernel_distance(
-    a: np.ndarray, b: np.ndarray,  # features (N, d), (M, d)
-) -> float:                        # 0 on average for two random samples of one cloud; slightly below for class-balanced ones
+    a: np.ndarray,
+    b: np.ndarray,  # features (N, d), (M, d)
+) -> (
+    float
+):  # 0 on average for two random samples of one cloud; slightly below for class-balanced ones
     "KID: the unbiased squared maximum mean discrepancy under (x.y/d + 1)^3 (Binkowski et al. 2018)."
     k = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
     own = lambda x: (k(x, x).sum() - np.trace(k(x, x))) / (len(x) * (len(x) - 1))
@@ -138,8 +175,9 @@ def kernel_distance(
 
 # %% ../nbs/07_metrics.ipynb #a1e47ef4
 def distances(
-    a: np.ndarray, b: np.ndarray,  # (N, d), (M, d)
-) -> np.ndarray:                   # (N, M)
+    a: np.ndarray,
+    b: np.ndarray,  # (N, d), (M, d)
+) -> np.ndarray:  # (N, M)
     "Euclidean distances of all pairs."
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return np.sqrt(squares.clip(0))
@@ -147,16 +185,18 @@ def distances(
 # %% ../nbs/07_metrics.ipynb #e03435a9
 def diversity(
     features: np.ndarray,  # (N, d)
-    labels: np.ndarray,    # (N,)
+    labels: np.ndarray,  # (N,)
 ) -> float:
     "Mean distance of two different clips of one class, averaged over the classes."
     groups = [features[labels == k] for k in np.unique(labels)]
-    return float(np.mean([distances(g, g).sum() / (len(g) * (len(g) - 1)) for g in groups if len(g) > 1]))
+    return float(
+        np.mean([distances(g, g).sum() / (len(g) * (len(g) - 1)) for g in groups if len(g) > 1])
+    )
 
 # %% ../nbs/07_metrics.ipynb #70692dca
 def nearest(
     features: np.ndarray,  # (N, d)
-    train: np.ndarray,     # (M, d)
+    train: np.ndarray,  # (M, d)
 ) -> float:
     "Median distance to the nearest training clip: far below that of unheard real clips means copying."
     return float(np.median(distances(features, train).min(1)))
@@ -164,38 +204,50 @@ def nearest(
 # %% ../nbs/07_metrics.ipynb #c9dc7d11
 def balanced(
     labels: np.ndarray,  # (N,)
-    each: int,           # wanted of each label
+    each: int,  # wanted of each label
     seed: int = 0,
-) -> np.ndarray:         # indices, `each` of every label, or all where there are fewer
+) -> np.ndarray:  # indices, `each` of every label, or all where there are fewer
     "A random choice with equal counts."
     rng = np.random.default_rng(seed)
-    return np.concatenate([rng.permutation(np.flatnonzero(labels == k))[:each] for k in np.unique(labels)])
+    return np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == k))[:each] for k in np.unique(labels)]
+    )
 
 # %% ../nbs/07_metrics.ipynb #a4d7910d
 def disjoint_sets(
     labels: np.ndarray,  # (N,)
-    each: int,           # clips of each label in a set
-) -> list[np.ndarray]:   # indices; at least one set, even if it is short
+    each: int,  # clips of each label in a set
+) -> list[np.ndarray]:  # indices; at least one set, even if it is short
     "As many sets with equal counts as the labels allow, none sharing a clip."
     place = np.zeros(len(labels), int)
-    for k in np.unique(labels): place[labels == k] = np.arange((labels == k).sum())
+    for k in np.unique(labels):
+        place[labels == k] = np.arange((labels == k).sum())
     rarest = min((labels == k).sum() for k in np.unique(labels))
     rounds = max(rarest // each, 1)
     return [np.flatnonzero(place // each == r) for r in range(rounds)]
 
 # %% ../nbs/07_metrics.ipynb #01b01021
 def figures(
-    heard: dict,         # what `hear` returned for the clips
+    heard: dict,  # what `hear` returned for the clips
     labels: np.ndarray,  # (N,) what each was asked to be
-    real: dict,          # what `hear` returned for as many real clips
-    train: np.ndarray,   # features of the training clips
+    real: dict,  # what `hear` returned for as many real clips
+    train: np.ndarray,  # features of the training clips
 ) -> dict:
     "Every figure of one set, in its own units; features are scaled to size 1 for the kernel distance."
     p, f, g = softmax(heard["label"]), heard["features"], real["features"]
     size = np.sqrt(np.mean(g**2))
-    found = {"accuracy": np.mean(p.argmax(1) == labels), "inception": inception_score(p), "frechet": frechet_distance(f, g),
-             "kernel": kernel_distance(f / size, g / size), "diversity": diversity(f, labels), "nearest": nearest(f, train)}
-    if "voice" in heard: found["voices"] = np.bincount(heard["voice"].argmax(1), minlength=heard["voice"].shape[1]) / len(labels)
+    found = {
+        "accuracy": np.mean(p.argmax(1) == labels),
+        "inception": inception_score(p),
+        "frechet": frechet_distance(f, g),
+        "kernel": kernel_distance(f / size, g / size),
+        "diversity": diversity(f, labels),
+        "nearest": nearest(f, train),
+    }
+    if "voice" in heard:
+        found["voices"] = np.bincount(
+            heard["voice"].argmax(1), minlength=heard["voice"].shape[1]
+        ) / len(labels)
     return found
 
 # %% ../nbs/07_metrics.ipynb #73facace
@@ -203,32 +255,46 @@ def _judged(audio, labels, samples):
     "What a judge can judge: (N, samples) finite floats and N labels."
     audio, labels = np.asarray(audio), np.asarray(labels)
     if audio.ndim != 2 or audio.shape[1] != samples or len(audio) != len(labels) or len(audio) < 2:
-        raise InputError(f"judge: got audio {audio.shape} with {len(labels)} labels; give (N, {samples}) and N, at least 2")
+        raise InputError(
+            f"judge: got audio {audio.shape} with {len(labels)} labels; give (N, {samples}) and N, at least 2"
+        )
     check_audio(audio.reshape(-1), 1, "judge")
     return audio, labels
 
 # %% ../nbs/07_metrics.ipynb #1aeb22c2
 class Judge:
     "A recogniser with the real clips it compares with; call it on generated clips for every figure at once."
+
     def __init__(
         self,
         recogniser: keras.Model,  # from `build_recogniser`, trained
-        train: Clips,             # what the generator learned from
-        test: Clips,              # real clips that neither has learned from
+        train: Clips,  # what the generator learned from
+        test: Clips,  # real clips that neither has learned from
     ):
-        self.recogniser, self.each = recogniser, int(np.unique(test.labels, return_counts=True)[1].min())
-        if self.each < 2: raise InputError(f"{test.name}: a class has {self.each} test clip; give at least 2 of each")
+        self.recogniser, self.each = (
+            recogniser,
+            int(np.unique(test.labels, return_counts=True)[1].min()),
+        )
+        if self.each < 2:
+            raise InputError(
+                f"{test.name}: a class has {self.each} test clip; give at least 2 of each"
+            )
         self.train, self.test = hear(recogniser, train.audio), hear(recogniser, test.audio)
         picks = [balanced(train.labels, self.each, seed) for seed in range(8)]
         own = balanced(test.labels, self.each)
         self.test = {k: v[own] for k, v in self.test.items()}
-        self.ceiling, = self.raw(self.test, test.labels[own], [slice(None)])
+        (self.ceiling,) = self.raw(self.test, test.labels[own], [slice(None)])
         self.real_train = self.raw(self.train, train.labels, picks)
         self.unit = np.mean([r["frechet"] for r in self.real_train])  # real train to real test
 
     def raw(self, heard, labels, sets):
         "The figures of each set of clips (indices), in their own units."
-        return [figures({k: v[i] for k, v in heard.items()}, labels[i], self.test, self.train["features"]) for i in sets]
+        return [
+            figures(
+                {k: v[i] for k, v in heard.items()}, labels[i], self.test, self.train["features"]
+            )
+            for i in sets
+        ]
 
     def relative(self, found):
         "The mean of several sets' figures: shares of real test's, and Fréchet in units of real to real."
@@ -239,19 +305,34 @@ class Judge:
     def __call__(self, audio, labels):  # (N, samples); (N,) what each was asked to be
         "Every figure, averaged over disjoint sets as large as the test's; fewer clips make one smaller set, whose Fréchet distance comes out too large."
         audio, labels = _judged(audio, labels, self.recogniser.input_shape[1])
-        return self.relative(self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each)))
+        return self.relative(
+            self.raw(hear(self.recogniser, audio), labels, disjoint_sets(labels, self.each))
+        )
 
 # %% ../nbs/07_metrics.ipynb #d7f36aa2
-COLUMNS = {"accuracy": "right", "inception": "inception / real", "frechet": "Fréchet × real", "kernel": "kernel",
-           "diversity": "diversity / real", "nearest": "nearest / real", "voices": "voices, least share", "pulses": "pulses"}
+COLUMNS = {
+    "accuracy": "right",
+    "inception": "inception / real",
+    "frechet": "Fréchet × real",
+    "kernel": "kernel",
+    "diversity": "diversity / real",
+    "nearest": "nearest / real",
+    "voices": "voices, least share",
+    "pulses": "pulses",
+}
 
 # %% ../nbs/07_metrics.ipynb #19fd939a
 def score_table(
     results: dict,  # name -> what a `Judge` returned
-) -> str:           # Markdown
+) -> str:  # Markdown
     "The figures as rows, in the one order that this project prints them."
     names = [k for k in COLUMNS if k in next(iter(results.values()))]
     line = lambda cells: "| " + " | ".join(cells) + " |"
     cell = lambda k, v: f"{np.min(v):.3f}" if k == "kernel" else f"{np.min(v):.2f}"
-    rows = [line([name, *(cell(k, r[k]) if k in r else "" for k in names)]) for name, r in results.items()]
-    return "\n".join([line(["", *(COLUMNS[k] for k in names)]), line(["---"] * (len(names) + 1)), *rows])
+    rows = [
+        line([name, *(cell(k, r[k]) if k in r else "" for k in names)])
+        for name, r in results.items()
+    ]
+    return "\n".join(
+        [line(["", *(COLUMNS[k] for k in names)]), line(["---"] * (len(names) + 1)), *rows]
+    )

@@ -20,27 +20,41 @@ from matplotlib.figure import Figure
 from .audio import encode, rms, set_level, to_db
 
 # %% ../nbs/01a_plots.ipynb #95dfd195
-IMAGE = {"cmap": "magma", "origin": "lower", "aspect": "auto"}  # dark is low; low frequencies at the bottom
-STYLE = {"figure.figsize": (7, 2.4), "figure.dpi": 80, "font.size": 9, "axes.spines.top": False,
-         "axes.spines.right": False, "axes.titlesize": 10, "figure.constrained_layout.use": True,
-         **{f"image.{k}": v for k, v in IMAGE.items()}}
+IMAGE = {
+    "cmap": "magma",
+    "origin": "lower",
+    "aspect": "auto",
+}  # dark is low; low frequencies at the bottom
+STYLE = {
+    "figure.figsize": (7, 2.4),
+    "figure.dpi": 80,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    **{f"image.{k}": v for k, v in IMAGE.items()},
+}
 
 # %% ../nbs/01a_plots.ipynb #d85c5eb0
 def use_style():
     "The course's defaults for matplotlib: small, light figures."
     mpl.rcParams.update(STYLE)
 
+
 def _axes(ax):
     "The given axes, or those of a new figure in the course's style."
-    if ax is not None: return ax
+    if ax is not None:
+        return ax
     import matplotlib.pyplot as plt
+
     use_style()
     return plt.subplots()[1]
 
 # %% ../nbs/01a_plots.ipynb #b7d6d060
 def waveform(
-    y: np.ndarray,           # (samples,) in [-1, 1]
-    sr: int,                 # samples per second
+    y: np.ndarray,  # (samples,) in [-1, 1]
+    sr: int,  # samples per second
     ax: Axes | None = None,  # where to draw; None makes a figure
     title: str = "",
 ) -> Axes:
@@ -52,25 +66,37 @@ def waveform(
 
 # %% ../nbs/01a_plots.ipynb #d7d2d2f2
 def spectrogram(
-    y: np.ndarray,           # (samples,)
-    sr: int,                 # samples per second
-    n_fft: int = 512,        # samples a frame; a quarter of it from frame to frame
+    y: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
+    n_fft: int = 512,  # samples a frame; a quarter of it from frame to frame
     ax: Axes | None = None,  # where to draw; None makes a figure
     title: str = "",
-    floor: float = -80,      # dB, black
+    floor: float = -80,  # dB, black
 ) -> Axes:
     "Level of every frequency over time, in dB; 0 dB is a sine of full scale."
     ax, hop = _axes(ax), n_fft // 4
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(y, n_fft // 2), n_fft)[::hop]
-    mag = np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1])) / (n_fft / 4)  # (frames, n_fft // 2 + 1)
-    x, top, row = hop / sr, sr / 2000, sr / n_fft / 1000  # pixels are centred on their frame and bin
-    ax.imshow(to_db(mag.T, floor), vmin=floor, vmax=0, extent=(-x / 2, (len(mag) - 0.5) * x, -row / 2, top + row / 2), **IMAGE)
+    mag = np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1])) / (
+        n_fft / 4
+    )  # (frames, n_fft // 2 + 1)
+    x, top, row = (
+        hop / sr,
+        sr / 2000,
+        sr / n_fft / 1000,
+    )  # pixels are centred on their frame and bin
+    ax.imshow(
+        to_db(mag.T, floor),
+        vmin=floor,
+        vmax=0,
+        extent=(-x / 2, (len(mag) - 0.5) * x, -row / 2, top + row / 2),
+        **IMAGE,
+    )
     ax.set(xlabel="time (s)", ylabel="kHz", title=title, xlim=(0, len(y) / sr), ylim=(0, top))
     return ax
 
 # %% ../nbs/01a_plots.ipynb #8a214bfc
 def picture(
-    p: np.ndarray,           # (frames, bins), in [-1, 1]
+    p: np.ndarray,  # (frames, bins), in [-1, 1]
     ax: Axes | None = None,  # where to draw; None makes a figure
     title: str = "",
 ) -> Axes:
@@ -83,24 +109,30 @@ def picture(
 # %% ../nbs/01a_plots.ipynb #386a6cdd
 def picture_strip(
     pictures: np.ndarray,  # (N, frames, bins), in [-1, 1]
-    titles: list = (),     # one for each
-    columns: int = 10,     # pictures in a row
+    titles: list = (),  # one for each
+    columns: int = 10,  # pictures in a row
 ) -> Figure:
     "Pictures side by side."
     import matplotlib.pyplot as plt
+
     use_style()
     across, down = min(columns, len(pictures)), -(-len(pictures) // columns)
-    fig, axes = plt.subplots(down, across, figsize=(max(7, 0.9 * across), 1.5 * down), squeeze=False)
-    for ax in axes.flat: ax.set_axis_off()
-    for ax, p in zip(axes.flat, pictures): picture(p, ax)
-    for ax, t in zip(axes.flat, titles): ax.set_title(t)
+    fig, axes = plt.subplots(
+        down, across, figsize=(max(7, 0.9 * across), 1.5 * down), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, p in zip(axes.flat, pictures):
+        picture(p, ax)
+    for ax, t in zip(axes.flat, titles):
+        ax.set_title(t)
     return fig
 
 # %% ../nbs/01a_plots.ipynb #cf844397
 def curves(
-    history: list[dict],     # rows with "step", as `fit` returns them
-    names: list[str],        # which columns
-    smooth: int = 1,         # running mean over this many rows
+    history: list[dict],  # rows with "step", as `fit` returns them
+    names: list[str],  # which columns
+    smooth: int = 1,  # running mean over this many rows
     ax: Axes | None = None,  # where to draw; None makes a figure
     title: str = "",
 ) -> Axes:
@@ -108,7 +140,8 @@ def curves(
     ax = _axes(ax)
     for name in names:
         rows = [(h["step"], h[name]) for h in history if name in h]
-        if not rows: raise KeyError(f"{name}: in no row of the history")
+        if not rows:
+            raise KeyError(f"{name}: in no row of the history")
         x, y = np.array(rows, float).T
         n = min(smooth, len(y))
         ax.plot(x[n - 1 :], np.convolve(y, np.ones(n) / n, "valid"), lw=1, label=name)
@@ -119,10 +152,11 @@ def curves(
 # %% ../nbs/01a_plots.ipynb #fea162df
 def wav_bytes(
     y: np.ndarray,  # (samples,) or (channels, samples) in [-1, 1]
-    sr: int,        # samples per second
+    sr: int,  # samples per second
 ) -> bytes:
     "A 16-bit WAV file in memory."
     return encode(y, sr, "WAV")
+
 
 def data_url(
     data: bytes,
@@ -137,6 +171,7 @@ def png_bytes(
 ) -> bytes:
     "A figure as a PNG file in memory; the figure is closed."
     import matplotlib.pyplot as plt
+
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a class may be named with an emoji
@@ -153,37 +188,43 @@ def _thumbnail(y, sr, name):
 
 # %% ../nbs/01a_plots.ipynb #e9bea8ff
 def equal_level(
-    sounds: dict,        # name -> (samples,)
+    sounds: dict,  # name -> (samples,)
     level: float = -20,  # wanted RMS in dB; lower where a peak would pass full scale
-) -> dict:               # name -> (samples,), all at the same RMS; silence stays silence
+) -> dict:  # name -> (samples,), all at the same RMS; silence stays silence
     "Sounds made comparable: all at the level that every one of them can reach."
     reached = [to_db(rms(set_level(y, level))) for y in sounds.values() if np.any(y)]
     return {name: set_level(y, min(reached, default=level)) for name, y in sounds.items()}
 
 # %% ../nbs/01a_plots.ipynb #3583a6e3
 def player_html(
-    sounds: dict,            # name -> (samples,)
-    sr: int,                 # samples per second
-    level: float | None = -20,  # all at this RMS level in dB, see `equal_level`; None leaves them as they are
-    pictures: bool = True,   # a spectrogram beneath each
+    sounds: dict,  # name -> (samples,)
+    sr: int,  # samples per second
+    level: float
+    | None = -20,  # all at this RMS level in dB, see `equal_level`; None leaves them as they are
+    pictures: bool = True,  # a spectrogram beneath each
 ) -> str:
     "One row of labelled players as HTML that needs no other file."
     cell = "display:inline-block;text-align:center;margin:4px;font:12px sans-serif"
+
     def one(name, y):
         image = _thumbnail(y, sr, name) + "<br>" if pictures else ""
         audio = f'<audio controls style="width:150px;height:30px" src="{data_url(wav_bytes(y, sr), "audio/wav")}"></audio>'
         return f'<div style="{cell}"><b>{html.escape(str(name))}</b><br>{image}{audio}</div>'
+
     heard = sounds if level is None else equal_level(sounds, level)
     return "<div>" + "".join(one(name, y) for name, y in heard.items()) + "</div>"
 
+
 def players(
-    sounds: dict,            # name -> (samples,)
-    sr: int,                 # samples per second
-    level: float | None = -20,  # all at this RMS level in dB, see `equal_level`; None leaves them as they are
-    pictures: bool = True,   # a spectrogram beneath each
+    sounds: dict,  # name -> (samples,)
+    sr: int,  # samples per second
+    level: float
+    | None = -20,  # all at this RMS level in dB, see `equal_level`; None leaves them as they are
+    pictures: bool = True,  # a spectrogram beneath each
 ):
     "Labelled players side by side, at equal RMS, for a notebook."
     from IPython.display import HTML
+
     return HTML(player_html(sounds, sr, level, pictures))
 
 # %% ../nbs/01a_plots.ipynb #764e5fca

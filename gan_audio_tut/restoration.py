@@ -21,7 +21,19 @@ import numpy as np
 import tensorflow as tf
 
 from . import datasets, plots, weights
-from .audio import InputError, check_audio, check_format, fix_length, format_of, opened, replacing, resample, rms, stream, subtype_of
+from gan_audio_tut.audio import (
+    InputError,
+    check_audio,
+    check_format,
+    fix_length,
+    format_of,
+    opened,
+    replacing,
+    resample,
+    rms,
+    stream,
+    subtype_of,
+)
 from .baselines import ar_fill, ar_sizes, at_least
 from .files import Local, at_rate, in_pieces, rewrite
 from .survey import Findings, examine, holes
@@ -29,57 +41,96 @@ from .survey import Findings, examine, holes
 # %% ../nbs/12_restoration.ipynb #523a5de4
 class Restorer:
     "A restorer's network as a function of sound at its own rate, `sr`; it looks at `frames` of `hop_length` samples to either side."
+
     def __init__(self, net, sr: int, hop_length: int = 128, frames: int = 125):
-        self.net, self.sr, self.hop_length, self.frames = tf.function(net, reduce_retracing=True), sr, hop_length, frames
+        self.net, self.sr, self.hop_length, self.frames = (
+            tf.function(net, reduce_retracing=True),
+            sr,
+            hop_length,
+            frames,
+        )
 
     def __call__(
-        self, y: np.ndarray,             # (channels, samples)
-        level: float,                    # RMS of the whole sound, above 0
+        self,
+        y: np.ndarray,  # (channels, samples)
+        level: float,  # RMS of the whole sound, above 0
         lost: np.ndarray | None = None,  # (channels, samples) of bool: to be filled
-        noisy: float = 0.0,              # 1: noise is to go
-        highest: float = 1.0,            # end of the band that is there, as a share of half the rate; 1: nothing is added above it
-    ) -> np.ndarray:                     # float32, like y
+        noisy: float = 0.0,  # 1: noise is to go
+        highest: float = 1.0,  # end of the band that is there, as a share of half the rate; 1: nothing is added above it
+    ) -> np.ndarray:  # float32, like y
         "What the network makes of it."
         gain, short = np.float32(0.1 / level), max(0, self.frames * self.hop_length - y.shape[1])
         lost = np.zeros(y.shape, bool) if lost is None else lost
-        pad = lambda v: tf.constant(np.pad(v.astype(np.float32), ((0, 0), (0, short)), "symmetric"))  # it has only learned what is longer
+        pad = lambda v: tf.constant(
+            np.pad(v.astype(np.float32), ((0, 0), (0, short)), "symmetric")
+        )  # it has only learned what is longer
         wanted = tf.constant([[noisy, highest]] * len(y), tf.float32)
-        return self.net([pad(np.where(lost, 0, gain * y)), pad(gain * y), pad(lost), wanted]).numpy()[:, : y.shape[1]] / gain
+        return (
+            self.net([pad(np.where(lost, 0, gain * y)), pad(gain * y), pad(lost), wanted]).numpy()[
+                :, : y.shape[1]
+            ]
+            / gain
+        )
 
     def local(self, level, **wanted):
         "The same as a `Local`, for one kind of damage."
-        return Local(lambda y: self(y, level, **wanted), self.sr, self.frames * self.hop_length, self.hop_length)
+        return Local(
+            lambda y: self(y, level, **wanted),
+            self.sr,
+            self.frames * self.hop_length,
+            self.hop_length,
+        )
 
 # %% ../nbs/12_restoration.ipynb #4cf40251
 def restorer_for(
     sr: int,  # the sound's rate
-    model: str | Path | None = None,  # a shipped restorer, a run's folder (its config.json says sr and hop_length; and frames, if it looks further than 125); None: the shipped one whose rate is nearest
+    model: str
+    | Path
+    | None = None,  # a shipped restorer, a run's folder (its config.json says sr and hop_length; and frames, if it looks further than 125); None: the shipped one whose rate is nearest
 ) -> Restorer:
     "A network that restores, ready to be asked."
     cards = {k: v for k, v in weights.shipped().items() if k.startswith("restore-")}
     name = str(model or min(cards, key=lambda k: abs(math.log(cards[k]["sr"] / sr))))
     return _kept(name) if name in cards else _loaded(name)  # a run may have gone on since
 
+
 def _loaded(name):
     net, card = weights.load_model(name), weights.card_of(name)
-    if net.name != "restorer" or not {"sr", "hop_length"} <= card.keys(): raise InputError(f"{name}: is no restorer that says its rate; give one of {', '.join(k for k in weights.shipped() if k.startswith('restore-'))}, or a run's folder")
+    if net.name != "restorer" or not {"sr", "hop_length"} <= card.keys():
+        raise InputError(
+            f"{name}: is no restorer that says its rate; give one of {', '.join(k for k in weights.shipped() if k.startswith('restore-'))}, or a run's folder"
+        )
     return Restorer(net, card["sr"], card["hop_length"], card.get("frames", 125))
+
 
 _kept = lru_cache(_loaded)
 
 # %% ../nbs/12_restoration.ipynb #9e10df1e
 def _filler(restorer, sr, level, correct=True):
     "A function (sound, lost) -> sound: predicted at the sound's rate, corrected by the network at its own; how far it looks; its step."
-    (order, block, context), hop = ar_sizes(sr), sr * restorer.hop_length // math.gcd(sr * restorer.hop_length, restorer.sr)
+    (order, block, context), hop = (
+        ar_sizes(sr),
+        sr * restorer.hop_length // math.gcd(sr * restorer.hop_length, restorer.sr),
+    )
     even = max(d for d in range(1, 2 * block) if hop % d == 0)
-    block = even if even > block // 2 else block  # one that divides the step of the network, or pieces would be cut in steps of 20 s
+    block = (
+        even if even > block // 2 else block
+    )  # one that divides the step of the network, or pieces would be cut in steps of 20 s
+
     def fill(y, lost):  # (channels, n) twice
-        if not lost.any(): return y
+        if not lost.any():
+            return y
         guess = np.stack([ar_fill(v, m, order, block, context) for v, m in zip(y, lost)])
-        if not correct: return guess
+        if not correct:
+            return guess
         low = resample(guess, sr, restorer.sr, "VHQ")
         change = restorer(low, level, _nearby(lost, sr, restorer.sr, low.shape[1])) - low
-        return np.where(lost, at_least(y, guess + fix_length(resample(change, restorer.sr, sr, "VHQ"), y.shape[1])), y).astype(np.float32)
+        return np.where(
+            lost,
+            at_least(y, guess + fix_length(resample(change, restorer.sr, sr, "VHQ"), y.shape[1])),
+            y,
+        ).astype(np.float32)
+
     return fill, context + _looks(restorer, sr), math.lcm(block, hop)
 
 # %% ../nbs/12_restoration.ipynb #ed6671e1
@@ -87,32 +138,66 @@ def _nearby(lost, sr, rate, n):
     "The same marks at another rate: every sample within one of a marked one."
     at = np.zeros((len(lost), n + 3), bool)
     c, t = np.nonzero(lost)
-    for d in (0, 1, 2): at[c, np.minimum(t * rate // sr, n) + d] = True
+    for d in (0, 1, 2):
+        at[c, np.minimum(t * rate // sr, n) + d] = True
     return at[:, 1 : n + 1] if rate != sr else lost
 
 # %% ../nbs/12_restoration.ipynb #df1c91c7
 def _looks(restorer, sr):
     "How far a filler looks besides the prediction, in samples of the sound's rate: as the network, two resamplings, and the longest hole."
-    return math.ceil(((restorer.frames + 5) * restorer.hop_length / restorer.sr + 512 / min(sr, restorer.sr) + 0.3) * sr)
+    return math.ceil(
+        (
+            (restorer.frames + 5) * restorer.hop_length / restorer.sr
+            + 512 / min(sr, restorer.sr)
+            + 0.3
+        )
+        * sr
+    )
 
 # %% ../nbs/12_restoration.ipynb #595cc00a
 TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")
-CLEAN, SPEECHLESS = -20.0, 10.0  # dB: a sound with less noise than this in it is left alone; one with more has no speech that could be saved
-HEARINGS = ((0.0, 1.0), (1.0, 1.0), (0.0, 9 / 8))  # seconds of the sound itself around it, as in a loop; how much slower
+CLEAN, SPEECHLESS = (
+    -20.0,
+    10.0,
+)  # dB: a sound with less noise than this in it is left alone; one with more has no speech that could be saved
+HEARINGS = (
+    (0.0, 1.0),
+    (1.0, 1.0),
+    (0.0, 9 / 8),
+)  # seconds of the sound itself around it, as in a loop; how much slower
 
-def _offset(found): return np.float32(found.offset)[:, None]
+
+def _offset(found):
+    return np.float32(found.offset)[:, None]
+
 
 def _hearing(restorer, found, around, slower):
     "What the network would take away from a file's moments as noise, relative to what it would leave, in dB."
     whole = sum(y.shape[1] for y in found.moments) == found.samples
-    pieces, edge, n = [np.concatenate(found.moments, 1)] if whole else found.moments, restorer.sr // 2, round(around * restorer.sr)
+    pieces, edge, n = (
+        [np.concatenate(found.moments, 1)] if whole else found.moments,
+        restorer.sr // 2,
+        round(around * restorer.sr),
+    )
     gone, left = 1e-12, 1e-12
-    for v in (v for piece in pieces for v in piece - _offset(found) if v.std() > 1e-3 * found.level):  # channel by channel: there may be many
+    for v in (
+        v for piece in pieces for v in piece - _offset(found) if v.std() > 1e-3 * found.level
+    ):  # channel by channel: there may be many
         y = resample(v, found.sr, round(slower * restorer.sr))[None]
-        inside = slice(None) if whole else slice(edge, -edge)  # half a word, cut off by us, is a burst of noise
-        z = restorer(np.pad(y, ((0, 0), (n, n)), "wrap"), found.level, noisy=1.0)[:, n : n + y.shape[1]][:, inside]
-        gone, left = gone + np.sum((y[:, inside] - z) ** 2, dtype=float), left + np.sum(z**2, dtype=float)
-    return float(10 * np.log10(gone / left)) if gone + left > 2e-12 else -np.inf  # all the moments were silent
+        inside = (
+            slice(None) if whole else slice(edge, -edge)
+        )  # half a word, cut off by us, is a burst of noise
+        z = restorer(np.pad(y, ((0, 0), (n, n)), "wrap"), found.level, noisy=1.0)[
+            :, n : n + y.shape[1]
+        ][:, inside]
+        gone, left = (
+            gone + np.sum((y[:, inside] - z) ** 2, dtype=float),
+            left + np.sum(z**2, dtype=float),
+        )
+    return (
+        float(10 * np.log10(gone / left)) if gone + left > 2e-12 else -np.inf
+    )  # all the moments were silent
+
 
 def noise_in(restorer: Restorer, found: Findings) -> float:  # dB
     "Noise in a sound as the network hears it, over the file's moments: power of what it would take away, relative to what it would leave; the least of its `HEARINGS`."
@@ -121,41 +206,76 @@ def noise_in(restorer: Restorer, found: Findings) -> float:  # dB
 # %% ../nbs/12_restoration.ipynb #6bff6de5
 def _check(task="auto", mix=1.0):
     "`InputError` for what can't be done to any sound."
-    if task not in TASKS: raise InputError(f"task {task!r}: choose from {', '.join(TASKS)}")
-    if not (isinstance(mix, Real) and 0 <= mix <= 1): raise InputError(f"mix {mix!r}: give 0 to 1")
+    if task not in TASKS:
+        raise InputError(f"task {task!r}: choose from {', '.join(TASKS)}")
+    if not (isinstance(mix, Real) and 0 <= mix <= 1):
+        raise InputError(f"mix {mix!r}: give 0 to 1")
 
 # %% ../nbs/12_restoration.ipynb #13761df3
 def plan(
     found: Findings,
     restorer: Restorer,
     task: str = "auto",  # one of `TASKS`
-) -> list:               # of tasks, in the order in which they are to be done; empty: leave it alone
+) -> list:  # of tasks, in the order in which they are to be done; empty: leave it alone
     "Which repairs a sound needs."
     _check(task)
     half = restorer.sr / 2
-    narrow = 0.25 * half < found.highest < (0.8 if task == "auto" else 0.95) * half <= 0.5 * found.sr
-    if not found.level: return []
-    if task != "auto": return [task] if task != "bandwidth" or narrow else []
+    narrow = (
+        0.25 * half < found.highest < (0.8 if task == "auto" else 0.95) * half <= 0.5 * found.sr
+    )
+    if not found.level:
+        return []
+    if task != "auto":
+        return [task] if task != "bandwidth" or narrow else []
     todo = ["declip"] if any(np.isfinite(v).any() for v in found.limits) else []
-    if found.holes and not found.pauses: todo.append("inpaint")
-    if CLEAN < noise_in(restorer, found) <= SPEECHLESS: todo.append("denoise")
+    if found.holes and not found.pauses:
+        todo.append("inpaint")
+    if CLEAN < noise_in(restorer, found) <= SPEECHLESS:
+        todo.append("denoise")
     return todo + ["bandwidth"] * bool(narrow)
 
 # %% ../nbs/12_restoration.ipynb #595aba26
 def repair(
     found: Findings,
-    todo: list,        # from `plan`
+    todo: list,  # from `plan`
     restorer: Restorer,
     certain: bool = False,  # that peaks were cut off at the highest value, wall or none
     mix: float = 1.0,  # 0: the sound as it was, 1: mended
-) -> Local:            # at the sound's rate
+) -> Local:  # at the sound's rate
     "All repairs as one local function."
     limits, steps = found.tops if certain else found.limits, []
     for task in todo:
-        if task == "denoise": steps.append(_centred(at_rate(restorer.local(found.level, noisy=1.0), found.sr), _offset(found)))
-        if task == "bandwidth": steps.append(_centred(at_rate(restorer.local(found.level, highest=2 * found.highest / restorer.sr), found.sr, above=False), _offset(found)))
-        if task == "declip": steps.append(_finder(lambda c, v: (v <= limits[c][0]) | (v >= limits[c][1]), found.sr, *_filler(restorer, found.sr, found.level, found.sr == restorer.sr)))
-        if task == "inpaint": steps.append(_finder(lambda c, v: holes(v, found.sr, found.beside), found.sr, *_filler(restorer, found.sr, found.level)))
+        if task == "denoise":
+            steps.append(
+                _centred(at_rate(restorer.local(found.level, noisy=1.0), found.sr), _offset(found))
+            )
+        if task == "bandwidth":
+            steps.append(
+                _centred(
+                    at_rate(
+                        restorer.local(found.level, highest=2 * found.highest / restorer.sr),
+                        found.sr,
+                        above=False,
+                    ),
+                    _offset(found),
+                )
+            )
+        if task == "declip":
+            steps.append(
+                _finder(
+                    lambda c, v: (v <= limits[c][0]) | (v >= limits[c][1]),
+                    found.sr,
+                    *_filler(restorer, found.sr, found.level, found.sr == restorer.sr),
+                )
+            )
+        if task == "inpaint":
+            steps.append(
+                _finder(
+                    lambda c, v: holes(v, found.sr, found.beside),
+                    found.sr,
+                    *_filler(restorer, found.sr, found.level),
+                )
+            )
     return _in_turn(steps, found.sr, mix)
 
 # %% ../nbs/12_restoration.ipynb #820c0b94
@@ -163,75 +283,108 @@ def _centred(local, offset):
     "The same local function, of the sound without its offset."
     return Local(lambda y: local.f(y - offset) + offset, local.sr, local.context, local.align)
 
+
 def _finder(find, sr, fill, context, align):
     "A filler as a `Local` that is told nothing: `find(channel, samples)` marks what is lost."
-    return Local(lambda y: fill(y, np.stack([find(c, v) for c, v in enumerate(y)])), sr, context, align)
+    return Local(
+        lambda y: fill(y, np.stack([find(c, v) for c, v in enumerate(y)])), sr, context, align
+    )
 
 # %% ../nbs/12_restoration.ipynb #8a0e4a35
 def _in_turn(steps, sr, mix):
     "One local function after the other."
     _check(mix=mix)
+
     def f(y):
         z = y
-        for each in steps: z = each.f(z)
+        for each in steps:
+            z = each.f(z)
         return y + np.float32(mix) * (z - y)
+
     return Local(f, sr, sum(s.context for s in steps), math.lcm(1, *(s.align for s in steps)))
 
 # %% ../nbs/12_restoration.ipynb #225fc55b
 def restore(
-    y: np.ndarray,       # (samples,) or (channels, samples)
-    sr: int,             # samples per second
+    y: np.ndarray,  # (samples,) or (channels, samples)
+    sr: int,  # samples per second
     task: str = "auto",  # one of `TASKS`
-    mix: float = 1.0,    # 0: as it was, 1: mended
+    mix: float = 1.0,  # 0: as it was, 1: mended
     model: str | Path | None = None,  # see `restorer_for`
-    lost: np.ndarray | None = None,   # bool, like `y`: the samples to fill, if you know them; nothing else is done
-) -> np.ndarray:         # the same shape, at the same rate
+    lost: np.ndarray
+    | None = None,  # bool, like `y`: the samples to fill, if you know them; nothing else is done
+) -> np.ndarray:  # the same shape, at the same rate
     "A damaged sound, mended; one in which no damage is found comes back as it was."
     _check(task, mix)
     y = check_audio(y, sr)
     restorer, z = restorer_for(sr, model), np.atleast_2d(y)
     found = examine([z], sr)
-    if lost is None: work = repair(found, plan(found, restorer, task), restorer, task == "declip", mix)
-    else: work, z = _told(restorer, found, z, np.atleast_2d(lost), task, mix)
-    return np.concatenate(list(in_pieces(work, [z], round(_seconds(sr, len(z)) * sr))), 1)[: len(np.atleast_2d(y))].reshape(y.shape)
+    if lost is None:
+        work = repair(found, plan(found, restorer, task), restorer, task == "declip", mix)
+    else:
+        work, z = _told(restorer, found, z, np.atleast_2d(lost), task, mix)
+    return np.concatenate(list(in_pieces(work, [z], round(_seconds(sr, len(z)) * sr))), 1)[
+        : len(np.atleast_2d(y))
+    ].reshape(y.shape)
 
 # %% ../nbs/12_restoration.ipynb #fce819f0
-def _seconds(sr, channels): return min(24, 48 / channels, 8e6 / sr / channels)  # of sound at a time, that memory is bounded
+def _seconds(sr, channels):
+    return min(24, 48 / channels, 8e6 / sr / channels)  # of sound at a time, that memory is bounded
 
 # %% ../nbs/12_restoration.ipynb #dd1b4b1d
 def _told(restorer, found, z, lost, task, mix):
     "A `Local` that fills samples which somebody has named, and the sound with the names below it: (2 * channels, n), to be cut together."
-    if task not in ("auto", "declip", "inpaint"): raise InputError(f"task {task!r} fills nothing; leave lost out, or the task")
-    if lost.dtype != bool or lost.shape != z.shape: raise InputError(f"lost: {lost.dtype} of shape {lost.shape} for a sound of {z.shape}; give a bool for each sample")
+    if task not in ("auto", "declip", "inpaint"):
+        raise InputError(f"task {task!r} fills nothing; leave lost out, or the task")
+    if lost.dtype != bool or lost.shape != z.shape:
+        raise InputError(
+            f"lost: {lost.dtype} of shape {lost.shape} for a sound of {z.shape}; give a bool for each sample"
+        )
     correct = found.sr == restorer.sr or not z[lost].any()  # none of them a clipped one
     fill, context, align = _filler(restorer, found.sr, found.level, correct)
     both = lambda v: np.concatenate([fill(v[: len(z)], v[len(z) :] > 0), v[len(z) :]])
-    return _in_turn([Local(both, found.sr, context, align)] if found.level else [], found.sr, mix), np.concatenate([z, lost])
+    return _in_turn(
+        [Local(both, found.sr, context, align)] if found.level else [], found.sr, mix
+    ), np.concatenate([z, lost])
 
 # %% ../nbs/12_restoration.ipynb #4af9b6e7
 def restore_file(
-    source: str | Path, target: str | Path,
-    task: str = "auto", mix: float = 1.0, model: str | Path | None = None,
+    source: str | Path,
+    target: str | Path,
+    task: str = "auto",
+    mix: float = 1.0,
+    model: str | Path | None = None,
     progress: Callable = lambda done: None,  # told the seconds that are done
-) -> list:               # what was done
+) -> list:  # what was done
     "`restore` for a file of any length, in bounded memory."
     _check(task, mix)
-    with opened(source) as f: sr, channels, floats = f.samplerate, f.channels, f.subtype in ("FLOAT", "DOUBLE")
+    with opened(source) as f:
+        sr, channels, floats = f.samplerate, f.channels, f.subtype in ("FLOAT", "DOUBLE")
     _swept(Path(target))
-    if os.path.exists(target) and os.path.samefile(source, target): raise InputError(f"{target}: is the file to read from; give another name")
-    check_format(format_of(target), subtype_of(target), channels, sr, str(target))  # now, and not after an hour
+    if os.path.exists(target) and os.path.samefile(source, target):
+        raise InputError(f"{target}: is the file to read from; give another name")
+    check_format(
+        format_of(target), subtype_of(target), channels, sr, str(target)
+    )  # now, and not after an hour
     restorer = restorer_for(sr, model)
     found = examine(stream(source, mono=False), sr)
     todo = plan(found, restorer, task) if mix else []
     work, seconds = repair(found, todo, restorer, task == "declip", mix), _seconds(sr, channels)
     # to look for the new peak takes as long as to mend, so only where there may be one: noise taken away makes no higher ones
     may_clip = "declip" in todo or _loudest(found) > (0.7 if set(todo) - {"denoise"} else 1.0)
-    if may_clip and not (floats and format_of(target) in ("WAV", "AIFF")) and (peak := _peak(work, source, seconds)) > 1:
-        work, todo = Local(lambda y, f=work.f: f(y) / np.float32(peak), sr, work.context, work.align), [*todo, f"{20 * math.log10(peak):.1f} dB softer"]
+    if (
+        may_clip
+        and not (floats and format_of(target) in ("WAV", "AIFF"))
+        and (peak := _peak(work, source, seconds)) > 1
+    ):
+        work, todo = (
+            Local(lambda y, f=work.f: f(y) / np.float32(peak), sr, work.context, work.align),
+            [*todo, f"{20 * math.log10(peak):.1f} dB softer"],
+        )
     if todo or Path(source).suffix.lower() != Path(target).suffix.lower():
         rewrite(source, target, work, seconds, progress)
     else:
-        with replacing(target) as part, open(source, "rb") as whole, open(part, "wb") as copy: shutil.copyfileobj(whole, copy)
+        with replacing(target) as part, open(source, "rb") as whole, open(part, "wb") as copy:
+            shutil.copyfileobj(whole, copy)
     return todo
 
 # %% ../nbs/12_restoration.ipynb #bd5adca2
@@ -239,29 +392,50 @@ def _swept(target):
     "The folder without what a killed process has left of this file."
     with suppress(OSError):
         for part in target.parent.iterdir():
-            if part.name.startswith(".part-") and part.name[len(".part-") + 7 :] == target.name: part.unlink()
+            if part.name.startswith(".part-") and part.name[len(".part-") + 7 :] == target.name:
+                part.unlink()
 
-def _loudest(found): return max((abs(v) for pair in found.tops for v in pair if math.isfinite(v)), default=0.0) / 0.999
+
+def _loudest(found):
+    return (
+        max((abs(v) for pair in found.tops for v in pair if math.isfinite(v)), default=0.0) / 0.999
+    )
+
 
 def _peak(work, source, seconds):
     "The highest sample that a repair will make, found by doing it: a mended peak may not fit into a file of whole numbers."
-    return max(float(np.abs(y).max()) for y in in_pieces(work, stream(source, seconds=seconds, mono=False), round(seconds * work.sr)))
+    return max(
+        float(np.abs(y).max())
+        for y in in_pieces(
+            work, stream(source, seconds=seconds, mono=False), round(seconds * work.sr)
+        )
+    )
 
 # %% ../nbs/12_restoration.ipynb #114a67fe
 def restore_tree(
-    source: str | Path, target: str | Path,  # folders
-    task: str = "auto", mix: float = 1.0, model: str | Path | None = None,
-    say: Callable = print,   # told "name: outcome" for each file
+    source: str | Path,
+    target: str | Path,  # folders
+    task: str = "auto",
+    mix: float = 1.0,
+    model: str | Path | None = None,
+    say: Callable = print,  # told "name: outcome" for each file
     progress: Callable = lambda done, all: None,  # told seconds
-) -> dict:                   # name -> outcome, in words
+) -> dict:  # name -> outcome, in words
     "`restore_file` for all sounds of a folder and of the folders in it; what is finished stays, so an interrupted call goes on. One call at a time for a folder."
     _check(task, mix)
     outcomes, lengths, before = *_lengths(Path(source), Path(target)), 0.0
-    for name, why in outcomes.items(): say(f"{name}: {why}")
+    for name, why in outcomes.items():
+        say(f"{name}: {why}")
     for name, seconds in lengths.items():
         tell = lambda done: progress(before + done, sum(lengths.values()))
-        try: outcomes[name] = THERE if (Path(target) / name).exists() else _one(Path(source) / name, Path(target) / name, task, mix, model, tell)
-        except InputError as e: outcomes[name] = f"skipped; {e}"
+        try:
+            outcomes[name] = (
+                THERE
+                if (Path(target) / name).exists()
+                else _one(Path(source) / name, Path(target) / name, task, mix, model, tell)
+            )
+        except InputError as e:
+            outcomes[name] = f"skipped; {e}"
         say(f"{name}: {outcomes[name]}")
         before += seconds
     return outcomes
@@ -277,43 +451,73 @@ LEFT, THERE = "left as it is", "there already; remove it to mend it once more"
 # %% ../nbs/12_restoration.ipynb #10c2a6ab
 def _lengths(source, target):
     "Of the sounds below `source`: name -> why it cannot be read, and name -> seconds; nothing may be written among them."
-    if target.exists() and not target.is_dir(): raise InputError(f"{target}: is a file; for a folder of sounds give a folder")
-    if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(target.resolve()): raise InputError(f"{target}: within {source}, or around it; give a folder apart")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; for a folder of sounds give a folder")
+    if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(
+        target.resolve()
+    ):
+        raise InputError(f"{target}: within {source}, or around it; give a folder apart")
     unread, lengths = {}, {}
     for path in datasets.audio_files(source):
         name = str(path.relative_to(source))
         try:
-            with opened(path) as f: lengths[name] = f.frames / f.samplerate
-        except InputError as e: unread[name] = f"skipped; {e}"
-    if not lengths: raise InputError(f"{source}: holds no sound that can be read; give a folder of {', '.join(sorted(datasets.SUFFIXES))}")
+            with opened(path) as f:
+                lengths[name] = f.frames / f.samplerate
+        except InputError as e:
+            unread[name] = f"skipped; {e}"
+    if not lengths:
+        raise InputError(
+            f"{source}: holds no sound that can be read; give a folder of {', '.join(sorted(datasets.SUFFIXES))}"
+        )
     return unread, lengths
 
 # %% ../nbs/12_restoration.ipynb #606caf48
 def write_report(
-    pairs: dict,        # (damaged file, mended file) -> what was done, in words
-    page: str | Path,   # an HTML file that needs no other
-    seconds: float = 6.0, most: int = 20,  # of each file; of files
+    pairs: dict,  # (damaged file, mended file) -> what was done, in words
+    page: str | Path,  # an HTML file that needs no other
+    seconds: float = 6.0,
+    most: int = 20,  # of each file; of files
 ) -> Path:
     "Before and after, to see and to hear: of each file the stretch where most has changed."
-    body = [f"<p>The first {most} of {len(pairs)} files, those that were changed before those that were not.</p>"] if len(pairs) > most else []
+    body = (
+        [
+            f"<p>The first {most} of {len(pairs)} files, those that were changed before those that were not.</p>"
+        ]
+        if len(pairs) > most
+        else []
+    )
     for (before, after), done in sorted(pairs.items(), key=lambda pair: pair[1] == LEFT)[:most]:
         at, x, y, sr = _most_changed(before, after, seconds)
-        body += [f"<h2>{html.escape(str(before))}</h2><p>{html.escape(done)}; from {at:.0f} s, all channels together</p>",
-                 f'<p><img alt="before and after" src="{plots.data_url(_side_by_side(x, y, sr), "image/png")}"></p>', plots.player_html({"before": x, "after": y}, sr, None, False)]
-    with replacing(page) as part: part.write_text(plots.page("Before and after", "".join(body)), encoding="utf-8", errors="backslashreplace")
+        body += [
+            f"<h2>{html.escape(str(before))}</h2><p>{html.escape(done)}; from {at:.0f} s, all channels together</p>",
+            f'<p><img alt="before and after" src="{plots.data_url(_side_by_side(x, y, sr), "image/png")}"></p>',
+            plots.player_html({"before": x, "after": y}, sr, None, False),
+        ]
+    with replacing(page) as part:
+        part.write_text(
+            plots.page("Before and after", "".join(body)),
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
     return Path(page)
 
 # %% ../nbs/12_restoration.ipynb #084137ec
 def _most_changed(before, after, seconds):
     "Where two files differ most: seconds from the start, a stretch of both (samples,), rate."
-    with opened(before) as f: sr = f.samplerate
-    both = lambda: ((a[: len(b)], b[: len(a)]) for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds)))
+    with opened(before) as f:
+        sr = f.samplerate
+    both = lambda: (
+        (a[: len(b)], b[: len(a)])
+        for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds))
+    )
     at = int(np.argmax([rms(a - b) + 1e-6 * rms(a) for a, b in both()]))
     return at * seconds, *next(pair for k, pair in enumerate(both()) if k == at), sr
 
 # %% ../nbs/12_restoration.ipynb #98f0d443
 def _side_by_side(x, y, sr):
     from matplotlib.figure import Figure
+
     fig = Figure(figsize=(9, 2.4), dpi=80, layout="constrained")
-    for ax, v, name in zip(fig.subplots(1, 2, sharey=True), (x, y), ("before", "after")): plots.spectrogram(v, sr, 2 ** round(math.log2(0.032 * sr)), ax, name)
+    for ax, v, name in zip(fig.subplots(1, 2, sharey=True), (x, y), ("before", "after")):
+        plots.spectrogram(v, sr, 2 ** round(math.log2(0.032 * sr)), ax, name)
     return plots.png_bytes(fig)

@@ -27,42 +27,52 @@ def whole(
     "A temporary path that takes its name once its bytes are on the disk; a disk that fails is an `OSError` naming `path`."
     with replacing(path) as part:
         yield part
-        with open(part, "r+b") as f: os.fsync(f.fileno())
+        with open(part, "r+b") as f:
+            os.fsync(f.fileno())
 
 # %% ../nbs/05a_runs.ipynb #aeb1349c
 def save_checkpoint(
-    path: Path,    # ends in .npz
-    state,         # `training.State`
+    path: Path,  # ends in .npz
+    state,  # `training.State`
 ):
     "Every variable of a run in one file, whole or not at all."
     with whole(path) as part:
-        with open(part, "wb") as f: np.savez(f, *[v.numpy() for v in state.variables])
+        with open(part, "wb") as f:
+            np.savez(f, *[v.numpy() for v in state.variables])
 
 # %% ../nbs/05a_runs.ipynb #024f2155
 class Damaged(InputError):
     "A file whose bytes are no longer what was written."
 
+
 def read_arrays(
-    path: Path,    # what `save_checkpoint` wrote
+    path: Path,  # what `save_checkpoint` wrote
 ) -> list[np.ndarray]:
     "The arrays of a checkpoint; whatever a damaged file makes the reader raise becomes `Damaged`."
     try:
-        with np.load(path) as saved: return [saved[f"arr_{i}"] for i in range(len(saved.files))]
+        with np.load(path) as saved:
+            return [saved[f"arr_{i}"] for i in range(len(saved.files))]
     except Exception as e:
-        if isinstance(e, OSError) and e.filename: raise  # it could not even be opened
-        raise Damaged(f"{path}: is damaged; delete it and resume from the checkpoint before it") from None
+        if isinstance(e, OSError) and e.filename:
+            raise  # it could not even be opened
+        raise Damaged(
+            f"{path}: is damaged; delete it and resume from the checkpoint before it"
+        ) from None
 
 # %% ../nbs/05a_runs.ipynb #cf2ee440
 def load_checkpoint(
     path: Path,
-    state,         # `training.State`, built by the same recipe
+    state,  # `training.State`, built by the same recipe
 ):
     "Put a run back to where `save_checkpoint` found it; on any error the run stays as it is."
     values = read_arrays(path)
     shapes = lambda vs: [tuple(v.shape) for v in vs]
     if shapes(values) != shapes(state.variables):
-        raise InputError(f"{path}: belongs to another recipe; resume with the settings in the run's config.json")
-    for v, value in zip(state.variables, values): v.assign(value)
+        raise InputError(
+            f"{path}: belongs to another recipe; resume with the settings in the run's config.json"
+        )
+    for v, value in zip(state.variables, values):
+        v.assign(value)
 
 # %% ../nbs/05a_runs.ipynb #4274e689
 def checkpoints(run: Path) -> list[Path]:  # the run's folder; oldest first
@@ -74,11 +84,17 @@ def load_newest(run: Path, state):
     "Put a run back to its newest readable checkpoint; without any checkpoint, leave it new."
     failed = []
     for path in reversed(checkpoints(run)):
-        try: load_checkpoint(path, state)
-        except Damaged as e: failed.append((path, e))
-        else: break
+        try:
+            load_checkpoint(path, state)
+        except Damaged as e:
+            failed.append((path, e))
+        else:
+            break
     else:
-        if failed: raise InputError(f"{failed[0][0]}: is damaged, and no other checkpoint is left; choose a new folder for the run")
+        if failed:
+            raise InputError(
+                f"{failed[0][0]}: is damaged, and no other checkpoint is left; choose a new folder for the run"
+            )
     for bad, _ in failed:
         log.warning("%s: was damaged and is removed; going on from %s", bad, path.name)
         bad.unlink()
@@ -86,27 +102,35 @@ def load_newest(run: Path, state):
 # %% ../nbs/05a_runs.ipynb #22d8f064
 class Table:
     "Rows of numbers on their way into a CSV file; each becomes text once, so that writing all of them stays cheap."
+
     def __init__(
         self,
         path: Path,
         rows: list = (),  # dicts; a key not seen before becomes a column
     ):
         self.path, self.columns, self.lines, self.last = Path(path), [], [], {}
-        for row in rows: self.add(row)
+        for row in rows:
+            self.add(row)
 
     def add(self, row: dict):
         new = [k for k in row if k not in self.columns]
-        if new: self.columns, self.lines = self.columns + new, [line + "," * len(new) for line in self.lines]
+        if new:
+            self.columns, self.lines = (
+                self.columns + new,
+                [line + "," * len(new) for line in self.lines],
+            )
         self.lines.append(",".join(str(row.get(k, "")) for k in self.columns))
         self.last = row
 
     def write(self):
         text = "\n".join([",".join(self.columns or ["step"]), *self.lines, ""])
-        with whole(self.path) as part: part.write_bytes(text.encode())
+        with whole(self.path) as part:
+            part.write_bytes(text.encode())
 
 # %% ../nbs/05a_runs.ipynb #748c85ab
 def write_rows(
-    path: Path, rows: list[dict],  # numbers; the columns are the keys, in order of appearance
+    path: Path,
+    rows: list[dict],  # numbers; the columns are the keys, in order of appearance
 ):
     "A CSV file, whole or not at all."
     Table(path, rows).write()
@@ -115,15 +139,23 @@ def write_rows(
 def read_rows(
     path: Path,
     need: tuple = (),  # columns that must be there
-) -> list[dict]:       # numbers; "step" is an int
+) -> list[dict]:  # numbers; "step" is an int
     "What `write_rows` wrote, digit for digit; nothing if there is no such file."
-    if not Path(path).exists(): return []
+    if not Path(path).exists():
+        return []
     try:
         with open(path, newline="") as f:
             table = csv.DictReader(f)
-            if not set(need) <= set(table.fieldnames or ()): raise ValueError
-            return [{k: int(v) if k == "step" else float(v) for k, v in row.items() if v != ""} for row in table]
-    except (ValueError, TypeError): raise InputError(f"{path}: is no table of numbers; restore it, or move it away and lose the curve") from None
+            if not set(need) <= set(table.fieldnames or ()):
+                raise ValueError
+            return [
+                {k: int(v) if k == "step" else float(v) for k, v in row.items() if v != ""}
+                for row in table
+            ]
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{path}: is no table of numbers; restore it, or move it away and lose the curve"
+        ) from None
 
 # %% ../nbs/05a_runs.ipynb #9e1c2ae0
 def renumbered(text: str) -> str:  # config.json of a .keras file
@@ -134,100 +166,143 @@ def renumbered(text: str) -> str:  # config.json of a .keras file
 
 # %% ../nbs/05a_runs.ipynb #41467b24
 def save_model(
-    path: Path,            # ends in .keras
-    model,                 # keras.Model
+    path: Path,  # ends in .keras
+    model,  # keras.Model
 ):
     "A `.keras` file, whole or not at all, whose bytes depend on the model alone."
     with whole(path) as part:
-        with warnings.catch_warnings(action="ignore"): model.save(part)  # Keras' own; the user cannot mend them
-        with zipfile.ZipFile(part) as z: parts = {n: z.read(n) for n in sorted(z.namelist())}
+        with warnings.catch_warnings(action="ignore"):
+            model.save(part)  # Keras' own; the user cannot mend them
+        with zipfile.ZipFile(part) as z:
+            parts = {n: z.read(n) for n in sorted(z.namelist())}
         parts["config.json"] = renumbered(parts["config.json"].decode()).encode()
         version = json.loads(parts["metadata.json"])["keras_version"]
         parts["metadata.json"] = json.dumps({"keras_version": version, "date_saved": ""}).encode()
         with zipfile.ZipFile(part, "w") as z:
-            for name, data in parts.items(): z.writestr(zipfile.ZipInfo(name), data)
+            for name, data in parts.items():
+                z.writestr(zipfile.ZipInfo(name), data)
 
 # %% ../nbs/05a_runs.ipynb #f4970ab6
 def sweep(run: Path):
     "Remove the temporaries that a killed process left; so claim the run first."
     for folder in (run, run / "checkpoints", run / "samples"):
-        for p in folder.glob(".part-*"): p.unlink(missing_ok=True)
+        for p in folder.glob(".part-*"):
+            p.unlink(missing_ok=True)
 
 # %% ../nbs/05a_runs.ipynb #0a57f225
 def check_config(
-    path: Path, config: dict,  # config.json of the run that is there, and what is asked for
+    path: Path,
+    config: dict,  # config.json of the run that is there, and what is asked for
 ):
     "Refuse to go on with a run under other settings."
-    try: old = json.loads(path.read_text())
-    except ValueError: raise InputError(f"{path}: is damaged; choose a new folder for the run") from None
+    try:
+        old = json.loads(path.read_text())
+    except ValueError:
+        raise InputError(f"{path}: is damaged; choose a new folder for the run") from None
     now = json.loads(json.dumps(config))  # tuples become lists, as in the file
-    if not isinstance(old, dict) or (now and not now.keys() & old.keys()): raise InputError(f"{path}: is no run's config; choose a new folder for the run")
+    if not isinstance(old, dict) or (now and not now.keys() & old.keys()):
+        raise InputError(f"{path}: is no run's config; choose a new folder for the run")
     different = [k for k in now | old if now.get(k) != old.get(k)]
-    if different: raise InputError(f"{path.parent}: was started with another {', '.join(different)}; repeat that (see its config.json) or choose a new folder")
+    if different:
+        raise InputError(
+            f"{path.parent}: was started with another {', '.join(different)}; repeat that (see its config.json) or choose a new folder"
+        )
 
 # %% ../nbs/05a_runs.ipynb #cb61e36e
 def check_folder(
-    out: Path,             # the folder for a run
+    out: Path,  # the folder for a run
     resume: bool = False,  # whether a run in it may be gone on with
 ):
     "Refuse a folder that no run may use; cheap, so that it can be asked before anything slow happens."
     out = Path(out)
     known = (out / "config.json").exists()
-    if out.exists() and not out.is_dir(): raise InputError(f"{out}: is a file; choose another folder for the run")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another folder for the run")
     if out.exists() and not (resume and known) and any(p.name[0] != "." for p in out.iterdir()):
-        raise InputError(f"{out}: is not empty" + ("; add --resume to go on with it, or choose a new folder" if known else " and holds no run; choose a new folder"))
+        raise InputError(
+            f"{out}: is not empty"
+            + (
+                "; add --resume to go on with it, or choose a new folder"
+                if known
+                else " and holds no run; choose a new folder"
+            )
+        )
 
 # %% ../nbs/05a_runs.ipynb #f5864794
 def check_writable(folder: Path):
     "Make a folder if need be, and see that a file can be made in it: now, and not after the first hour."
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder): pass
-    except OSError as e: raise InputError(f"{folder}: cannot be written ({e.strerror}); free space, change its permissions, or choose a new folder") from None
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise InputError(
+            f"{folder}: cannot be written ({e.strerror}); free space, change its permissions, or choose a new folder"
+        ) from None
 
 # %% ../nbs/05a_runs.ipynb #659f030b
 _CLAIMED = {}  # (device, inode) -> the open folder
 
+
 def claim(out: Path):
     "See that no other process works on this run; where the system has no such locks, do nothing."
-    try: import fcntl
-    except ImportError: return  # Windows
+    try:
+        import fcntl
+    except ImportError:
+        return  # Windows
     handle = os.open(out, os.O_RDONLY)
     which = os.fstat(handle).st_dev, os.fstat(handle).st_ino
     try:
-        if which not in _CLAIMED: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if which not in _CLAIMED:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise InputError(f"{out}: another process is working on it; wait for it, or stop it") from None
-    except OSError: pass  # a network disk without locks
-    if which in _CLAIMED: os.close(handle)
-    else: _CLAIMED[which] = handle
+        raise InputError(
+            f"{out}: another process is working on it; wait for it, or stop it"
+        ) from None
+    except OSError:
+        pass  # a network disk without locks
+    if which in _CLAIMED:
+        os.close(handle)
+    else:
+        _CLAIMED[which] = handle
 
 # %% ../nbs/05a_runs.ipynb #b8ab2448
 def open_run(
-    out: Path,       # the run's folder
-    config: dict,    # everything that decides the result, as JSON can hold it
+    out: Path,  # the run's folder
+    config: dict,  # everything that decides the result, as JSON can hold it
     resume: bool = False,  # go on with what is there
 ) -> Path:
     "A folder for a run: new, or the same run again."
     out, path = Path(out), Path(out) / "config.json"
     check_folder(out, resume)
-    if path.exists(): check_config(path, config)
-    for folder in (out, out / "checkpoints"): check_writable(folder)
+    if path.exists():
+        check_config(path, config)
+    for folder in (out, out / "checkpoints"):
+        check_writable(folder)
     claim(out)
     sweep(out)
     if not path.exists():
-        with whole(path) as part: part.write_text(json.dumps(config, indent=1) + "\n")
+        with whole(path) as part:
+            part.write_text(json.dumps(config, indent=1) + "\n")
     return out
 
 # %% ../nbs/05a_runs.ipynb #5dd07fac
 class RunFiles:
     "History and checkpoints of a run; what is found on disk is taken up again."
+
     def __init__(self, run, state, keep=2):
         self.run, self.keep = Path(run), keep
-        times, rows = read_rows(self.run / "timing.csv", ("step", "wall_s", "cpu_s")), read_rows(self.run / "metrics.csv", ("step",))
-        if not checkpoints(self.run) and (len(times) > 1 or (self.run / "generator.keras").exists()):  # one row may precede the first
-            raise InputError(f"{self.run}: has lost its checkpoints; restore them, or choose a new folder")
+        times, rows = (
+            read_rows(self.run / "timing.csv", ("step", "wall_s", "cpu_s")),
+            read_rows(self.run / "metrics.csv", ("step",)),
+        )
+        if not checkpoints(self.run) and (
+            len(times) > 1 or (self.run / "generator.keras").exists()
+        ):  # one row may precede the first
+            raise InputError(
+                f"{self.run}: has lost its checkpoints; restore them, or choose a new folder"
+            )
         load_newest(self.run, state)
         upto = lambda rows: [r for r in rows if r["step"] <= int(state.step)]
         self.metrics, self.times = Table(self.run / "metrics.csv", upto(rows)), upto(times)
@@ -237,36 +312,48 @@ class RunFiles:
     def write(self, state):
         "First what a resumed run would write again, last the checkpoint that makes it count."
         step = int(state.step)
-        if self.metrics.last.get("step", 0) != step: return  # stopped within a step: the last checkpoint stands
-        now = {"wall_s": time.perf_counter() - self.start[0], "cpu_s": time.process_time() - self.start[1]}
+        if self.metrics.last.get("step", 0) != step:
+            return  # stopped within a step: the last checkpoint stands
+        now = {
+            "wall_s": time.perf_counter() - self.start[0],
+            "cpu_s": time.process_time() - self.start[1],
+        }
         now = {"step": step, **{k: round(self.before[k] + v, 2) for k, v in now.items()}}
         self.times = [t for t in self.times if t["step"] < step] + [now]
         write_rows(self.run / "timing.csv", self.times)
         self.metrics.write()
         save_checkpoint(self.run / "checkpoints" / f"{step:07d}.npz", state)
-        for old in checkpoints(self.run)[: -self.keep]: old.unlink(missing_ok=True)
+        for old in checkpoints(self.run)[: -self.keep]:
+            old.unlink(missing_ok=True)
 
 # %% ../nbs/05a_runs.ipynb #73276f04
 class Recorder(RunFiles):
     "A callback for `fit` that keeps a run on disk; make it before training, call `finish` after."
+
     def __init__(
         self,
-        run: Path,                   # the run's folder, from `open_run`
-        state,                       # `training.State`; put back to the newest checkpoint, learning rates too
+        run: Path,  # the run's folder, from `open_run`
+        state,  # `training.State`; put back to the newest checkpoint, learning rates too
         sample: Callable | None = None,  # f(folder, step): writes sounds of the averaged generator
         checkpoint_every: int = 50,  # steps
-        sample_every: int = 500,     # steps
-        keep: int = 2,               # checkpoints; 0 keeps all
+        sample_every: int = 500,  # steps
+        keep: int = 2,  # checkpoints; 0 keeps all
     ):
         super().__init__(run, state, keep)
-        self.sample, self.checkpoint_every, self.sample_every = sample, checkpoint_every, sample_every
+        self.sample, self.checkpoint_every, self.sample_every = (
+            sample,
+            checkpoint_every,
+            sample_every,
+        )
 
     def __call__(self, state, scalars):
         "After every step: a sample if one is due, then the row, then a checkpoint if one is due."
         step = int(state.step)
-        if self.sample and step % self.sample_every == 0: self.sample(self.run / "samples", step)
+        if self.sample and step % self.sample_every == 0:
+            self.sample(self.run / "samples", step)
         self.metrics.add({"step": step, **scalars})
-        if step % self.checkpoint_every == 0: self.write(state)
+        if step % self.checkpoint_every == 0:
+            self.write(state)
 
     def finish(self, state):
         "The last checkpoint, and the averaged generator as a model to load."
@@ -278,14 +365,23 @@ class Recorder(RunFiles):
 def stopping():
     "A last callback for `fit`: Ctrl-C or SIGTERM becomes `KeyboardInterrupt` at the end of the step; a second one at once."
     asked = []
+
     def ask(*signal_and_frame):
-        if asked: raise KeyboardInterrupt
+        if asked:
+            raise KeyboardInterrupt
         asked.append(True)
+
     def stop(state, scalars):
-        if asked: raise KeyboardInterrupt
+        if asked:
+            raise KeyboardInterrupt
+
     stop.ask = ask
-    mine = threading.current_thread() is threading.main_thread()  # elsewhere signals cannot be caught
+    mine = (
+        threading.current_thread() is threading.main_thread()
+    )  # elsewhere signals cannot be caught
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)} if mine else {}
-    try: yield stop
+    try:
+        yield stop
     finally:
-        for s, handler in before.items(): signal.signal(s, handler)
+        for s, handler in before.items():
+            signal.signal(s, handler)

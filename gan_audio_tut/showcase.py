@@ -12,30 +12,49 @@ from pathlib import Path
 
 import numpy as np
 
-from . import audio, datasets, degrade, plots, restoration, speak, specgan, training, weights
+from gan_audio_tut import (
+    audio,
+    datasets,
+    degrade,
+    plots,
+    restoration,
+    speak,
+    specgan,
+    training,
+    weights,
+)
 
 # %% ../nbs/17a_showcase.ipynb #c1340c8a
 def say_digits(
     folder: Path,  # gets one WAV a digit and one of a year
-):                 # name -> (samples,); their rate
+):  # name -> (samples,); their rate
     "The shipped voice, saved as WAV files."
-    sounds = {text: speak.generate(text, seed=k)[0] for k, text in enumerate([*"0123456789", "2026"])}
+    sounds = {
+        text: speak.generate(text, seed=k)[0] for k, text in enumerate([*"0123456789", "2026"])
+    }
     sr = speak.generate("0")[1]
-    for text, y in sounds.items(): audio.save(folder / f"{text}.wav", y, sr)
+    for text, y in sounds.items():
+        audio.save(folder / f"{text}.wav", y, sr)
     return sounds, sr
 
 # %% ../nbs/17a_showcase.ipynb #badc426e
 def damage_and_mend(
-    folder: Path,      # gets two WAVs of each damage, before and after
+    folder: Path,  # gets two WAVs of each damage, before and after
     said: np.ndarray,  # (samples,)
     sr: int,
-) -> dict:             # name -> (samples,)
+) -> dict:  # name -> (samples,)
     "A sound damaged in two ways, and mended."
-    noise = degrade.equalised(degrade.coloured(len(said), sr, np.random.default_rng(0), -3), np.random.default_rng(1))
+    noise = degrade.equalised(
+        degrade.coloured(len(said), sr, np.random.default_rng(0), -3), np.random.default_rng(1)
+    )
     sounds = {}
-    for name, y in {"in noise": degrade.add_noise(said, noise, 5.0)[0], "clipped": degrade.hard_clip(said, 12.0)[0]}.items():
+    for name, y in {
+        "in noise": degrade.add_noise(said, noise, 5.0)[0],
+        "clipped": degrade.hard_clip(said, 12.0)[0],
+    }.items():
         sounds |= {name: y, f"{name}, mended": restoration.restore(y, sr)}
-    for name, y in sounds.items(): audio.save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.wav", y, sr, "FLOAT")
+    for name, y in sounds.items():
+        audio.save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.wav", y, sr, "FLOAT")
     return sounds
 
 # %% ../nbs/17a_showcase.ipynb #d8c026f8
@@ -43,14 +62,17 @@ def train_drums(
     minutes: float,
     each: int = 100,  # training hits of each drum
     progress: bool = True,  # a bar
-):                    # the trained `State`, its history, the clips, their mel settings
+):  # the trained `State`, its history, the clips, their mel settings
     "A drum GAN from nothing, before the user's eyes."
     clips = datasets.drums(each=each)
     config = specgan.mel_settings(clips)
     state = specgan.picture_gan(clips, config=config)
     history = training.fit(state, seconds=60 * minutes, progress=progress)
-    short = round(330 * minutes) - len(history)  # before some 400 steps silence still whistles; a busy machine takes longer
-    if short > 0: history += training.fit(state, steps=short, progress=progress)
+    short = round(330 * minutes) - len(
+        history
+    )  # before some 400 steps silence still whistles; a busy machine takes longer
+    if short > 0:
+        history += training.fit(state, steps=short, progress=progress)
     return state, history, clips, config
 
 # %% ../nbs/17a_showcase.ipynb #18174496
@@ -67,19 +89,29 @@ def score_rows(card):
     scores = card.get("scores", {})
     columns = list(next(iter(scores.values()), {}))
     cells = lambda tag, values: "".join(f"<{tag}>{html.escape(str(v))}</{tag}>" for v in values)
-    rows = "".join(f"<tr>{cells('td', [name, *(row.get(c, '') for c in columns)])}</tr>" for name, row in scores.items())
+    rows = "".join(
+        f"<tr>{cells('td', [name, *(row.get(c, '') for c in columns)])}</tr>"
+        for name, row in scores.items()
+    )
     return f"<table><tr>{cells('th', ['', *columns])}</tr>{rows}</table>" if scores else ""
 
 # %% ../nbs/17a_showcase.ipynb #7d9051b6
 def write_report(folder, digits, mended, sr, drums, drum_sr, curve, steps):
     "One HTML file that needs no other: players, pictures, the curve and the scores."
     card = weights.card_of(speak.VOICE)
-    body = [f"<h2>Digits, from noise</h2><p>{html.escape(card.get('about', ''))}</p>", plots.player_html(digits, sr),
-            "<p>How good that is, beside real recordings (chapter 07 says what the columns mean):</p>", score_rows(card),
-            "<h2>Damaged, and mended</h2><p>The year, in noise and with its peaks cut off, and what a network makes of both that was not told which is which.</p>", plots.player_html(mended, sr),
-            f"<h2>Drums, learned just now</h2><p>A GAN that began with nothing and took {steps} steps on this machine, on synthesised drum hits.</p>",
-            plots.player_html(drums, drum_sr), f'<p><img alt="losses" src="{plots.data_url(curve, "image/png")}"></p>']
-    with audio.replacing(folder / "report.html") as part: part.write_text(plots.page("What you hear", "".join(body)), encoding="utf-8")
+    body = [
+        f"<h2>Digits, from noise</h2><p>{html.escape(card.get('about', ''))}</p>",
+        plots.player_html(digits, sr),
+        "<p>How good that is, beside real recordings (chapter 07 says what the columns mean):</p>",
+        score_rows(card),
+        "<h2>Damaged, and mended</h2><p>The year, in noise and with its peaks cut off, and what a network makes of both that was not told which is which.</p>",
+        plots.player_html(mended, sr),
+        f"<h2>Drums, learned just now</h2><p>A GAN that began with nothing and took {steps} steps on this machine, on synthesised drum hits.</p>",
+        plots.player_html(drums, drum_sr),
+        f'<p><img alt="losses" src="{plots.data_url(curve, "image/png")}"></p>',
+    ]
+    with audio.replacing(folder / "report.html") as part:
+        part.write_text(plots.page("What you hear", "".join(body)), encoding="utf-8")
     return folder / "report.html"
 
 # %% ../nbs/17a_showcase.ipynb #c4d9955d
@@ -87,16 +119,19 @@ def save_pictures(out, digits, sr, drums, drum_sr):
     "A spectrogram PNG beside each kind of sound."
     ten = np.concatenate([digits[d] for d in "0123456789"])
     kinds = ", ".join(dict.fromkeys(name.rsplit(" ", 1)[0] for name in drums))
-    for name, title, y, rate in (("digits", "the digits 0 to 9", ten, sr), ("drums", f"two of each: {kinds}", np.concatenate(list(drums.values())), drum_sr)):
+    for name, title, y, rate in (
+        ("digits", "the digits 0 to 9", ten, sr),
+        ("drums", f"two of each: {kinds}", np.concatenate(list(drums.values())), drum_sr),
+    ):
         with audio.replacing(out / f"{name}.png") as part:
             part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=title).figure))
 
 # %% ../nbs/17a_showcase.ipynb #ebd8ebf5
 def make_demo(
-    out: Path,            # the folder to fill
+    out: Path,  # the folder to fill
     minutes: float = 1.2,  # training time of the drum GAN
     progress: bool = True,  # a bar while it trains
-) -> Path:                # the report
+) -> Path:  # the report
     "Digits spoken by the shipped generator, damage and its repair, drums learned from nothing, and a page to hear it all on."
     out = Path(out)
     print(f"1 of 4: the shipped voice '{speak.VOICE}' says the digits")
@@ -106,8 +141,15 @@ def make_demo(
     print(f"3 of 4: a drum GAN learns from nothing, {60 * minutes:.0f} s", flush=True)
     state, history, clips, config = train_drums(minutes, progress=progress)
     names, hits = hit_drums(state, clips, config)
-    for name, y in zip(names, hits): audio.save(out / "drums" / f"{name.replace(' ', '-')}.wav", y, clips.sr)
+    for name, y in zip(names, hits):
+        audio.save(out / "drums" / f"{name.replace(' ', '-')}.wav", y, clips.sr)
     print("4 of 4: pictures and the report")
-    curve = plots.png_bytes(plots.curves(history, ["d_loss", "g_loss"], smooth=20, title="losses of the drum GAN").figure)
+    curve = plots.png_bytes(
+        plots.curves(
+            history, ["d_loss", "g_loss"], smooth=20, title="losses of the drum GAN"
+        ).figure
+    )
     save_pictures(out, digits, sr, dict(zip(names, hits)), clips.sr)
-    return write_report(out, digits, mended, sr, dict(zip(names, hits)), clips.sr, curve, len(history))
+    return write_report(
+        out, digits, mended, sr, dict(zip(names, hits)), clips.sr, curve, len(history)
+    )

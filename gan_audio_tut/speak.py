@@ -23,28 +23,38 @@ def classes_of(
     "What a model can say."
     find_model(model)
     card = card_of(model)
-    if not {"classes", "mel"} <= card.keys(): raise InputError(f"{model}: is no generator that is known here; give a run's folder, or a shipped one such as {VOICE}")
-    if not all(isinstance(c, str) for c in card["classes"] or [None]): raise InputError(f"{model}: the classes of its card are no names; restore config.json")
+    if not {"classes", "mel"} <= card.keys():
+        raise InputError(
+            f"{model}: is no generator that is known here; give a run's folder, or a shipped one such as {VOICE}"
+        )
+    if not all(isinstance(c, str) for c in card["classes"] or [None]):
+        raise InputError(f"{model}: the classes of its card are no names; restore config.json")
     return tuple(card["classes"])
 
 # %% ../nbs/17_speak.ipynb #d28dd710
 def words_of(
-    text: str,                   # a class name, or, where the classes are the ten digits, a string of digits
+    text: str,  # a class name, or, where the classes are the ten digits, a string of digits
     classes: tuple[str, ...],
-) -> list[int]:                  # labels
+) -> list[int]:  # labels
     "What to say, as labels."
-    if text in classes: return [classes.index(text)]
-    if text and set(classes) == set("0123456789") and set(text) <= set(classes): return [classes.index(c) for c in text]
-    known = "a string of digits" if set(classes) == set("0123456789") else f"one of {', '.join(classes)}"
+    if text in classes:
+        return [classes.index(text)]
+    if text and set(classes) == set("0123456789") and set(text) <= set(classes):
+        return [classes.index(c) for c in text]
+    known = (
+        "a string of digits"
+        if set(classes) == set("0123456789")
+        else f"one of {', '.join(classes)}"
+    )
     raise InputError(f"{text!r}: this model cannot say that; give {known}")
 
 # %% ../nbs/17_speak.ipynb #59fec244
 def word_of(
-    y: np.ndarray,        # (samples,)
-    sr: int,              # samples per second
+    y: np.ndarray,  # (samples,)
+    sr: int,  # samples per second
     below: float = 35.0,  # silence is this many dB below the loudest 10 ms
-    hole: float = 0.2,    # seconds of silence that no word has inside
-) -> np.ndarray:          # a part of y; nothing of silence
+    hole: float = 0.2,  # seconds of silence that no word has inside
+) -> np.ndarray:  # a part of y; nothing of silence
     "The word in a clip: without the silence around it, and without what stands beyond a long one."
     y, n = trim(y, sr, below), max(1, round(0.01 * sr))
     level = rms(fix_length(y, -(-len(y) // n) * n).reshape(-1, n))
@@ -55,15 +65,18 @@ def word_of(
 
 # %% ../nbs/17_speak.ipynb #332a0197
 def join(
-    words: list,         # waveforms (samples,)
-    sr: int,             # samples per second
-    gap: float = 0.06,   # seconds of silence between words
+    words: list,  # waveforms (samples,)
+    sr: int,  # samples per second
+    gap: float = 0.06,  # seconds of silence between words
     rise: float = 0.001,  # seconds in which a word sets in; longer would take a drum its attack
     fade: float = 0.01,  # seconds in which it ends
-) -> np.ndarray:         # (samples,)
+) -> np.ndarray:  # (samples,)
     "Words at equal level, faded in and out so that no join clicks."
     space = np.zeros(int(gap * sr), np.float32)
-    ramp = lambda seconds, n: np.sin(np.pi / 2 * np.clip(np.arange(n) / max(1, seconds * sr), 0, 1, dtype=np.float32)) ** 2
+    ramp = lambda seconds, n: (
+        np.sin(np.pi / 2 * np.clip(np.arange(n) / max(1, seconds * sr), 0, 1, dtype=np.float32))
+        ** 2
+    )
     out = [space]
     for y in words:
         y = set_level(word_of(y, sr), -20)
@@ -75,21 +88,27 @@ def join(
 def _voice(name, stamp):
     "Generator, mel settings and vocoder (if the card names one), kept until the file has another time `stamp`; imported here, so that a wrong call is answered before TensorFlow loads."
     from gan_audio_tut.mel import MelConfig
+
     card = card_of(name)
-    try: config = MelConfig(**card["mel"])
-    except TypeError as e: raise InputError(f"{name}: the mel settings of its card are damaged ({e}); restore config.json") from None
+    try:
+        config = MelConfig(**card["mel"])
+    except TypeError as e:
+        raise InputError(
+            f"{name}: the mel settings of its card are damaged ({e}); restore config.json"
+        ) from None
     return load_model(name), config, load_model(card["vocoder"]) if card.get("vocoder") else None
 
 # %% ../nbs/17_speak.ipynb #613ea600
 def generate(
-    text: str,            # e.g. "2026", or a class name
-    seed: int = 0,        # another seed, another take, often another speaker
-    model: str = VOICE,   # a shipped name, a run's folder
+    text: str,  # e.g. "2026", or a class name
+    seed: int = 0,  # another seed, another take, often another speaker
+    model: str = VOICE,  # a shipped name, a run's folder
     alike: float = 0.99,  # share of z that all words have in common: 0, and every word may have a speaker of its own
 ) -> tuple[np.ndarray, int]:  # (samples,) in [-1, 1]; rate
     "Speak: the same text, seed and model give the same samples."
     labels = words_of(str(text), classes_of(model))
     generator, config, vocoder = _voice(str(model), find_model(model).stat().st_mtime_ns)
     from gan_audio_tut.specgan import from_noise, to_sound
+
     words = to_sound(from_noise(generator, labels, seed, alike=alike), config, vocoder=vocoder)
     return join(list(words), config.sr), config.sr

@@ -26,37 +26,65 @@ from .training import Job, State, latent, shuffled
 # %% ../nbs/08_specgan.ipynb #fe95a004
 def from_noise(
     generator: keras.Model,  # from `picture_generator`, or any that takes z, or z and a label
-    labels,                  # (N,) integers; without a label input they only say how many
-    seed: int = 0,           # of z; the same seed and labels give the same pictures
+    labels,  # (N,) integers; without a label input they only say how many
+    seed: int = 0,  # of z; the same seed and labels give the same pictures
     batch: int = 128,
-    alike: float = 0.0,      # share of z's power that all draws have in common, 0 to 1 (chapter 17 says what for)
-) -> np.ndarray:             # what it makes: pictures (N, frames, n_mels) or waveforms (N, samples)
+    alike: float = 0.0,  # share of z's power that all draws have in common, 0 to 1 (chapter 17 says what for)
+) -> np.ndarray:  # what it makes: pictures (N, frames, n_mels) or waveforms (N, samples)
     "One draw of z for each label, through the generator."
-    labels, classes = np.asarray(labels, np.int32), [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)]
-    if labels.ndim != 1 or not len(labels) or (classes and not (0 <= labels.min() and labels.max() < classes[0])):
-        raise InputError(f"labels {labels.tolist()}: give at least one" + (f", each from 0 to {classes[0] - 1}" if classes else ""))
-    if not (isinstance(alike, numbers.Real) and 0 <= alike <= 1): raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
+    labels, classes = (
+        np.asarray(labels, np.int32),
+        [l.input_dim for l in generator.layers if isinstance(l, layers.Embedding)],
+    )
+    if (
+        labels.ndim != 1
+        or not len(labels)
+        or (classes and not (0 <= labels.min() and labels.max() < classes[0]))
+    ):
+        raise InputError(
+            f"labels {labels.tolist()}: give at least one"
+            + (f", each from 0 to {classes[0] - 1}" if classes else "")
+        )
+    if not (isinstance(alike, numbers.Real) and 0 <= alike <= 1):
+        raise InputError(f"alike {alike!r}: give a share, from 0 to 1")
     labels = tf.constant(labels)
-    if not (hasattr(seed, "__index__") and -(2**63) <= seed < 2**63): raise InputError(f"seed {seed!r}: give a whole number")  # 1.5 would be 1
+    if not (hasattr(seed, "__index__") and -(2**63) <= seed < 2**63):
+        raise InputError(f"seed {seed!r}: give a whole number")  # 1.5 would be 1
     dim = generator.inputs[0].shape[-1]
     z = latent(seed, 0, len(labels), dim, stream=14)
-    if alike: z = alike**0.5 * latent(seed, 0, 1, dim, stream=13) + (1 - alike) ** 0.5 * z  # still standard normal
+    if alike:
+        z = (
+            alike**0.5 * latent(seed, 0, 1, dim, stream=13) + (1 - alike) ** 0.5 * z
+        )  # still standard normal
+
     def part(i):
         given = [z[i : i + batch], labels[i : i + batch]][: len(generator.inputs)]
         return generator(given if len(given) > 1 else given[0], training=False)
+
     return np.concatenate([ops.convert_to_numpy(part(i)) for i in range(0, len(labels), batch)])
 
 # %% ../nbs/08_specgan.ipynb #b42a71f2
 def to_sound(made, config, batch=128, vocoder=None):
     "Waveforms (N, samples), as they are, or of pictures (N, frames, n_mels) by Griffin-Lim or a vocoder (chapter 10); faded over 1 ms at the start and 10 ms at the end."
     if np.ndim(made) not in (2, 3) or not np.size(made) or not np.isfinite(made).all():
-        raise InputError(f"made: got shape {np.shape(made)}; give waveforms (N, samples) or pictures (N, frames, n_mels), some, and finite")
+        raise InputError(
+            f"made: got shape {np.shape(made)}; give waveforms (N, samples) or pictures (N, frames, n_mels), some, and finite"
+        )
     if made.ndim == 3:
         if isinstance(vocoder, keras.Model):  # any other function of bands is taken at its word
-            if not hasattr(vocoder.layers[-1], "check"): raise InputError(f"{vocoder.name}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
+            if not hasattr(vocoder.layers[-1], "check"):
+                raise InputError(
+                    f"{vocoder.name}: is no vocoder; give one of chapter 10's, such as vocoder-8k"
+                )
             vocoder.layers[-1].check(config)
-        invert = (lambda p: vocoder(bands_of(p, config))) if vocoder else lambda p: picture_to_audio(p, config)
-        made = np.concatenate([ops.convert_to_numpy(invert(made[i : i + batch])) for i in range(0, len(made), batch)])
+        invert = (
+            (lambda p: vocoder(bands_of(p, config)))
+            if vocoder
+            else lambda p: picture_to_audio(p, config)
+        )
+        made = np.concatenate(
+            [ops.convert_to_numpy(invert(made[i : i + batch])) for i in range(0, len(made), batch)]
+        )
     t = np.arange(made.shape[1]) / config.sr  # a sound that starts or ends at full height clicks
     return made * np.clip(np.minimum(t / 0.001, (t[-1] - t) / 0.01), 0, 1).astype(np.float32)
 
@@ -65,52 +93,68 @@ def mel_settings(
     clips: Clips,
 ) -> MelConfig:
     "The picture settings for a data set: its rate, and a ceiling that its loudest band just reaches."
-    loudest = max(float(ops.max(mel_spectrogram(clips.audio[i : i + 256], MelConfig(sr=clips.sr)))) for i in range(0, len(clips), 256))
+    loudest = max(
+        float(ops.max(mel_spectrogram(clips.audio[i : i + 256], MelConfig(sr=clips.sr))))
+        for i in range(0, len(clips), 256)
+    )
     return MelConfig(sr=clips.sr, ceiling=round(max(loudest, 0.01), 3))
 
 # %% ../nbs/08_specgan.ipynb #dae9352d
 def pictures_of(y, config, batch=256):
     "Mel pictures (N, frames, n_mels) of waveforms (N, samples); what is a picture passes."
-    if y.ndim == 3: return y
-    return np.concatenate([ops.convert_to_numpy(mel_picture(y[i : i + batch], config)) for i in range(0, len(y), batch)])
+    if y.ndim == 3:
+        return y
+    return np.concatenate(
+        [
+            ops.convert_to_numpy(mel_picture(y[i : i + batch], config))
+            for i in range(0, len(y), batch)
+        ]
+    )
 
 # %% ../nbs/08_specgan.ipynb #11bd962f
 def normalised(x, kind):
     "Batch norm, a per-position norm over channels (Karras et al. 2018, section 4.2), or nothing."
-    if kind == "batch": return layers.BatchNormalization()(x)
-    if kind == "pixel": return layers.RMSNormalization(axis=-1)(x)
-    if kind is not None: raise InputError(f"norm {kind!r}: give 'batch', 'pixel' or None")
+    if kind == "batch":
+        return layers.BatchNormalization()(x)
+    if kind == "pixel":
+        return layers.RMSNormalization(axis=-1)(x)
+    if kind is not None:
+        raise InputError(f"norm {kind!r}: give 'batch', 'pixel' or None")
     return x
 
 # %% ../nbs/08_specgan.ipynb #e2156f80
 def with_label(z, label, classes):
     "z (B, n) beside a learned vector of the same size for the label (B,); without classes, z alone."
-    return layers.Concatenate()([z, layers.Embedding(classes, z.shape[-1])(label)]) if classes else z
+    return (
+        layers.Concatenate()([z, layers.Embedding(classes, z.shape[-1])(label)]) if classes else z
+    )
 
 # %% ../nbs/08_specgan.ipynb #3166c54b
 def grown(x, height, across, width, norm):
     "From (B, n) to (B, height, across, width), both multiples of 8: a dense layer, then three times twice the size with half the channels."
     x = layers.Dense(height // 8 * across // 8 * width * 8)(x)
-    x = layers.Reshape((height // 8, across // 8, width * 8))(x)        # (B, 4, 4, 128)
+    x = layers.Reshape((height // 8, across // 8, width * 8))(x)  # (B, 4, 4, 128)
     x = layers.ReLU()(normalised(x, norm))
-    for channels in (width * 4, width * 2, width):                      # -> (B, 32, 32, 16)
-        x = layers.Conv2DTranspose(channels, 4, 2, padding="same", use_bias=norm != "batch")(x)  # batch norm brings an offset of its own
+    for channels in (width * 4, width * 2, width):  # -> (B, 32, 32, 16)
+        x = layers.Conv2DTranspose(channels, 4, 2, padding="same", use_bias=norm != "batch")(
+            x
+        )  # batch norm brings an offset of its own
         x = layers.ReLU()(normalised(x, norm))
     return x
 
 # %% ../nbs/08_specgan.ipynb #73ef4103
 def picture_generator(
-    latent_dim: int = 64,      # size of z
-    classes: int = 10,         # 0: no label
-    frames: int = 64,          # height of the picture, a multiple of 16
-    n_mels: int = 64,          # its width, a multiple of 16
-    width: int = 16,           # channels before the last layer; doubled at each halving of the size
+    latent_dim: int = 64,  # size of z
+    classes: int = 10,  # 0: no label
+    frames: int = 64,  # height of the picture, a multiple of 16
+    n_mels: int = 64,  # its width, a multiple of 16
+    width: int = 16,  # channels before the last layer; doubled at each halving of the size
     norm: str | None = "batch",
-) -> keras.Model:              # (z (B, latent_dim), label (B,)) -> (B, frames, n_mels) in [-1, 1]
+) -> keras.Model:  # (z (B, latent_dim), label (B,)) -> (B, frames, n_mels) in [-1, 1]
     "Dense, then four transposed convolutions, tanh at the end."
     z, label = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
     x = grown(with_label(z, label, classes), frames // 2, n_mels // 2, width, norm)
-    x = layers.Conv2DTranspose(1, 4, 2, padding="same")(x)              # -> (B, 64, 64, 1)
+    x = layers.Conv2DTranspose(1, 4, 2, padding="same")(x)  # -> (B, 64, 64, 1)
     picture = layers.Reshape((frames, n_mels))(layers.Activation("tanh", dtype="float32")(x))
     return keras.Model([z, label] if classes else z, picture, name="picture_generator")
 
@@ -122,36 +166,42 @@ def projection(x, label, classes):
 
 # %% ../nbs/08_specgan.ipynb #5f43aae5
 def picture_discriminator(
-    classes: int = 10,         # 0: no label
+    classes: int = 10,  # 0: no label
     frames: int = 64,
     n_mels: int = 64,
-    width: int = 16,           # channels of the first layer; doubled at each halving of the size
+    width: int = 16,  # channels of the first layer; doubled at each halving of the size
     norm: str | None = None,
-) -> keras.Model:              # (picture (B, frames, n_mels), label (B,)) -> logits (B, 1)
+) -> keras.Model:  # (picture (B, frames, n_mels), label (B,)) -> logits (B, 1)
     "Four strided convolutions; the label by projection (Miyato and Koyama 2018, eq. 3)."
     picture, label = keras.Input((frames, n_mels)), keras.Input((), dtype="int32")
     x = layers.Reshape((frames, n_mels, 1))(picture)
-    for i in range(4):                                                  # -> (B, 4, 4, 128)
+    for i in range(4):  # -> (B, 4, 4, 128)
         x = layers.Conv2D(width * 2**i, 4, 2, padding="same")(x)
         x = layers.LeakyReLU(0.2)(normalised(x, norm) if i else x)
     x = layers.Flatten()(x)
     logit = layers.Dense(1)(x)
-    if classes: logit = layers.Add()([logit, projection(x, label, classes)])
-    return keras.Model([picture, label] if classes else picture, layers.Activation("linear", dtype="float32")(logit), name="picture_discriminator")
+    if classes:
+        logit = layers.Add()([logit, projection(x, label, classes)])
+    return keras.Model(
+        [picture, label] if classes else picture,
+        layers.Activation("linear", dtype="float32")(logit),
+        name="picture_discriminator",
+    )
 
 # %% ../nbs/08_specgan.ipynb #3f647def
 @dataclass(frozen=True)
 class Recipe:
     "A way to train the picture GAN; saved with the run."
+
     loss: str = "non_saturating"  # a name in `losses`
-    r1: float = 1.0             # weight of R1; 0 leaves it out
-    r2: float = 0.0             # weight of R2
-    g_rate: float = 8e-4        # Adam's learning rate of the generator
-    d_rate: float = 1.6e-3      # of the discriminator
+    r1: float = 1.0  # weight of R1; 0 leaves it out
+    r2: float = 0.0  # weight of R2
+    g_rate: float = 8e-4  # Adam's learning rate of the generator
+    d_rate: float = 1.6e-3  # of the discriminator
     beta_1: float = 0.5
     beta_2: float = 0.9
-    ema: float = 0.995          # 0: no averaging
-    conditional: bool = True    # the label is given to both networks
+    ema: float = 0.995  # 0: no averaging
+    conditional: bool = True  # the label is given to both networks
     g_norm: str | None = "pixel"
     d_norm: str | None = None
     width: int = 16
@@ -159,12 +209,22 @@ class Recipe:
     batch_size: int = 64
 
     def __post_init__(self):
-        if not isinstance(getattr(losses, self.loss, None), losses.Adversarial): raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
-        if not (0 <= self.ema < 1 and min(self.g_rate, self.d_rate, self.width, self.latent_dim, self.batch_size) > 0 <= min(self.r1, self.r2)):
-            raise InputError(f"{self}: rates and sizes must be positive, weights not negative, ema in [0, 1)")
+        if not isinstance(getattr(losses, self.loss, None), losses.Adversarial):
+            raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
+        if not (
+            0 <= self.ema < 1
+            and min(self.g_rate, self.d_rate, self.width, self.latent_dim, self.batch_size)
+            > 0
+            <= min(self.r1, self.r2)
+        ):
+            raise InputError(
+                f"{self}: rates and sizes must be positive, weights not negative, ema in [0, 1)"
+            )
 
 # %% ../nbs/08_specgan.ipynb #b42fb80d
-textbook = Recipe(r1=0, g_rate=2e-4, d_rate=2e-4, beta_2=0.999, ema=0, g_norm="batch", d_norm="batch")
+textbook = Recipe(
+    r1=0, g_rate=2e-4, d_rate=2e-4, beta_2=0.999, ema=0, g_norm="batch", d_norm="batch"
+)
 
 # %% ../nbs/08_specgan.ipynb #08b0a11c
 RECIPES = {"specgan": Recipe(), "textbook": textbook}
@@ -173,34 +233,51 @@ RECIPES = {"specgan": Recipe(), "textbook": textbook}
 def batches(examples, labels, recipe):
     "The job's `batch`: (z, label), example."
     examples, labels = tf.constant(examples), tf.constant(labels, tf.int32)
+
     def batch(seed, step):
         i = shuffled(seed, step, recipe.batch_size, len(examples))
         z = latent(seed, step, recipe.batch_size, recipe.latent_dim)
         label = tf.gather(labels, i)
         return ((z, label) if recipe.conditional else (z,)), tf.gather(examples, i)
+
     return batch
 
 # %% ../nbs/08_specgan.ipynb #7af4935f
 def check_clips(clips):
     "Something to learn from, and no NaN in it."
-    if not len(clips) or not np.isfinite(clips.audio).all(): raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
+    if not len(clips) or not np.isfinite(clips.audio).all():
+        raise InputError(f"{clips.name}: {len(clips)} clips, which must be some, and finite")
 
 # %% ../nbs/08_specgan.ipynb #f2dc96f2
 def config_for(clips, config=None):
     "The given mel settings or the data's own, once both are known to suit the networks."
     check_clips(clips)
     config = config or mel_settings(clips)
-    if config.sr != clips.sr: raise InputError(f"{clips.name}: has {clips.sr} Hz, the mel settings {config.sr}; give both the same")
-    if config.n_mels % 16: raise InputError(f"{clips.name}: {config.n_mels} mel bands are no multiple of 16")
+    if config.sr != clips.sr:
+        raise InputError(
+            f"{clips.name}: has {clips.sr} Hz, the mel settings {config.sr}; give both the same"
+        )
+    if config.n_mels % 16:
+        raise InputError(f"{clips.name}: {config.n_mels} mel bands are no multiple of 16")
     frames = clips.audio.shape[1] // config.hop_length
-    if frames % 16: raise InputError(f"{clips.name}: {frames} frames are no multiple of 16; cut the clips to a multiple of {16 * config.hop_length} samples")
+    if frames % 16:
+        raise InputError(
+            f"{clips.name}: {frames} frames are no multiple of 16; cut the clips to a multiple of {16 * config.hop_length} samples"
+        )
     return config
 
 # %% ../nbs/08_specgan.ipynb #f7a653d1
 def run_of(recipe, generator, discriminator, batch, seed, **more):
     "A run of two networks with the recipe's losses, rates and average; `more` goes to the `Job`."
-    job = Job(generator, discriminator, batch, getattr(losses, recipe.loss), weights={k: v for k, v in (("r1", recipe.r1), ("r2", recipe.r2)) if v},
-              condition=(lambda given: given[1:]) if recipe.conditional else (lambda given: ()), **more)
+    job = Job(
+        generator,
+        discriminator,
+        batch,
+        getattr(losses, recipe.loss),
+        weights={k: v for k, v in (("r1", recipe.r1), ("r2", recipe.r2)) if v},
+        condition=(lambda given: given[1:]) if recipe.conditional else (lambda given: ()),
+        **more,
+    )
     adam = lambda rate: keras.optimizers.Adam(rate, recipe.beta_1, recipe.beta_2)
     return State(job, adam(recipe.g_rate), adam(recipe.d_rate), recipe.ema, seed)
 
@@ -215,19 +292,24 @@ def picture_gan(
     config = config_for(clips, config)
     pictures = pictures_of(clips.audio, config)
     keras.utils.set_random_seed(seed)
-    shape = dict(classes=len(clips.classes) if recipe.conditional else 0, frames=pictures.shape[1], n_mels=pictures.shape[2], width=recipe.width)
+    shape = dict(
+        classes=len(clips.classes) if recipe.conditional else 0,
+        frames=pictures.shape[1],
+        n_mels=pictures.shape[2],
+        width=recipe.width,
+    )
     generator = picture_generator(recipe.latent_dim, norm=recipe.g_norm, **shape)
     discriminator = picture_discriminator(norm=recipe.d_norm, **shape)
     return run_of(recipe, generator, discriminator, batches(pictures, clips.labels, recipe), seed)
 
 # %% ../nbs/08_specgan.ipynb #616ef35f
 def save_samples(
-    folder: Path,            # a run's samples
-    step: int,               # goes into the name
+    folder: Path,  # a run's samples
+    step: int,  # goes into the name
     generator: keras.Model,
-    classes: tuple,          # their names
+    classes: tuple,  # their names
     config: MelConfig,
-    most: int = 10,          # sounds at most; of few classes there are four
+    most: int = 10,  # sounds at most; of few classes there are four
 ):
     "One sound of each class from a z that never changes: WAV to hear, PNG to see."
     labels = np.arange(min(max(len(classes), 4), most)) % len(classes)
@@ -235,4 +317,8 @@ def save_samples(
     y = to_sound(made, config)
     save(folder / f"step-{step:07d}.wav", y.reshape(-1), config.sr)
     with replacing(folder / f"step-{step:07d}.png") as part:
-        part.write_bytes(plots.png_bytes(plots.picture_strip(pictures_of(made, config), [classes[k] for k in labels])))
+        part.write_bytes(
+            plots.png_bytes(
+                plots.picture_strip(pictures_of(made, config), [classes[k] for k in labels])
+            )
+        )

@@ -17,11 +17,17 @@ from .files import Local, in_pieces
 # %% ../nbs/11c_survey.ipynb #ca16234d
 class _Levels:
     "A histogram of the powers of 20 ms, each less its mean, in dB; at the end the RMS of those within 40 dB of the loudest."
-    def __init__(self, frame): self.frame, self.counts, self.powers = frame, np.zeros(240), np.zeros(240)
+
+    def __init__(self, frame):
+        self.frame, self.counts, self.powers = frame, np.zeros(240), np.zeros(240)
 
     def look(self, y):
-        n = y.shape[1] // self.frame * self.frame or y.shape[1]                          # the last piece may be short
-        p = np.var(y[:, :n].reshape(-1, min(self.frame, n)), 1, dtype=np.float64) if n else np.zeros(0)
+        n = y.shape[1] // self.frame * self.frame or y.shape[1]  # the last piece may be short
+        p = (
+            np.var(y[:, :n].reshape(-1, min(self.frame, n)), 1, dtype=np.float64)
+            if n
+            else np.zeros(0)
+        )
         k = np.clip(10 * np.log10(p + 1e-30) + 180, 0, 239).astype(int)
         self.counts += np.bincount(k, minlength=240)
         self.powers += np.bincount(k, p, minlength=240)
@@ -34,28 +40,48 @@ class _Levels:
 # %% ../nbs/11c_survey.ipynb #0ff5e702
 class _Offset:
     "A constant that lies under all of a channel: what the mean of the whole and the mean of the quietest moments have in common."
-    def __init__(self, frame): self.frame, self.samples, self.sum, self.rest = frame, 0, 0.0, []
+
+    def __init__(self, frame):
+        self.frame, self.samples, self.sum, self.rest = frame, 0, 0.0, []
 
     def look(self, y):
         self.samples, self.sum = self.samples + y.shape[1], self.sum + y.sum(1, dtype=np.float64)
-        if y.shape[1] < self.frame: return
+        if y.shape[1] < self.frame:
+            return
         frames = y[:, : y.shape[1] // self.frame * self.frame].reshape(len(y), -1, self.frame)
-        self.rest.append(np.take_along_axis(frames.mean(2), frames.var(2).argmin(1)[:, None], 1)[:, 0])
+        self.rest.append(
+            np.take_along_axis(frames.mean(2), frames.var(2).argmin(1)[:, None], 1)[:, 0]
+        )
 
     def found(self):
         mean = self.sum / max(1, self.samples)
         rest = np.median(self.rest, 0) if self.rest else mean
-        return tuple(np.where(mean * rest > 0, np.sign(mean) * np.minimum(np.abs(mean), np.abs(rest)), 0.0).tolist())
+        return tuple(
+            np.where(
+                mean * rest > 0, np.sign(mean) * np.minimum(np.abs(mean), np.abs(rest)), 0.0
+            ).tolist()
+        )
 
 # %% ../nbs/11c_survey.ipynb #7f5b0d44
 class _Top:
     "The highest value so far: visits, samples there, samples just below; and the least above zero, a step if there are steps."
-    def __init__(self): self.value, self.visits, self.there, self.below, self.inside, self.step = 0.0, 0, 0, 0, False, np.inf
+
+    def __init__(self):
+        self.value, self.visits, self.there, self.below, self.inside, self.step = (
+            0.0,
+            0,
+            0,
+            0,
+            False,
+            np.inf,
+        )
 
     def look(self, y):
         high = float(y.max(initial=0))
-        if high > 1.001 * self.value: self.value, self.visits, self.there, self.below, self.inside = high, 0, 0, 0, False
-        if self.value == 0 or not len(y): return
+        if high > 1.001 * self.value:
+            self.value, self.visits, self.there, self.below, self.inside = high, 0, 0, 0, False
+        if self.value == 0 or not len(y):
+            return
         self.step = min(self.step, float(np.min(y, where=y > 0, initial=np.inf)))
         at = y >= 0.999 * self.value
         self.visits += int(np.count_nonzero(at[1:] & ~at[:-1]) + (at[0] and not self.inside))
@@ -63,31 +89,44 @@ class _Top:
         self.below += int(np.count_nonzero(y >= 0.93 * self.value) - at.sum())
         self.inside = bool(at[-1])
 
+
 def _limits(up, down, certain):
     "(lowest, highest) that a channel could reach, infinite where nothing was cut off."
     fine = max(up.value, down.value) > 50 * min(up.step, down.step)
     alone = lambda t: fine and t.visits >= 5 and t.there > t.below
-    both = fine and abs(up.value - down.value) < 1e-3 * up.value and up.visits + down.visits >= 5 and 2 * (up.there + down.there) > up.below + down.below
+    both = (
+        fine
+        and abs(up.value - down.value) < 1e-3 * up.value
+        and up.visits + down.visits >= 5
+        and 2 * (up.there + down.there) > up.below + down.below
+    )
     cut = lambda t: 0.999 * t.value if t.value and (certain or both or alone(t)) else np.inf
     return -cut(down), cut(up)
 
 # %% ../nbs/11c_survey.ipynb #5167323e
 class _Spectrum:
     "The mean power of every bin of windows of some 64 ms."
+
     def __init__(self, sr):
         self.sr, self.n = sr, 1 << max(4, round(np.log2(0.064 * sr)))
         self.power, self.window = np.zeros(self.n // 2 + 1), np.hanning(self.n)
 
     def look(self, y):
         for v in y:
-            if len(v) < self.n: continue
+            if len(v) < self.n:
+                continue
             frames = np.lib.stride_tricks.sliding_window_view(v, self.n)[:: self.n]
-            self.power += (np.abs(np.fft.rfft((frames - frames.mean(1, keepdims=True)) * self.window)) ** 2).sum(0)
+            self.power += (
+                np.abs(np.fft.rfft((frames - frames.mean(1, keepdims=True)) * self.window)) ** 2
+            ).sum(0)
 
     def found(self):
         p = np.convolve(self.power, np.ones(5) / 5, "same")
         end = np.flatnonzero(p > 1e-6 * p.max()).max(initial=0)
-        cliff = p[min(len(p) - 1, round(1.12 * end) + 3)] < 10**-2.5 * p[max(0, round(0.95 * end) - 3) : end + 1].mean()
+        cliff = (
+            p[min(len(p) - 1, round(1.12 * end) + 3)]
+            < 10**-2.5 * p[max(0, round(0.95 * end) - 3) : end + 1].mean()
+        )
         return float((end + 1) * self.sr / self.n) if cliff and end + 4 < len(p) else self.sr / 2
 
 # %% ../nbs/11c_survey.ipynb #6d7c4441
@@ -97,8 +136,13 @@ def _runs(mask):
     return zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1))
 
 # %% ../nbs/11c_survey.ipynb #fe1dfc3f
-SHORTEST, LONGEST, EDGE = 0.004, 0.25, 0.004  # seconds: of a hole, and of what is looked at beside it
+SHORTEST, LONGEST, EDGE = (
+    0.004,
+    0.25,
+    0.004,
+)  # seconds: of a hole, and of what is looked at beside it
 ALIVE = 0.7  # of the level: peaks on either side of a hole that is sure to be one
+
 
 def _is_hole(n, beside, sr, least):
     "A run of n zeros between samples whose lower peak is `beside`."
@@ -106,15 +150,17 @@ def _is_hole(n, beside, sr, least):
 
 # %% ../nbs/11c_survey.ipynb #e7874a89
 def holes(
-    y: np.ndarray,        # (samples,) of floats
+    y: np.ndarray,  # (samples,) of floats
     sr: int,
-    least: float = 0.0,   # peak that the sound on either side must exceed
-) -> np.ndarray:          # (samples,) of bool
+    least: float = 0.0,  # peak that the sound on either side must exceed
+) -> np.ndarray:  # (samples,) of bool
     "Runs of zeros in the midst of sound."
-    if y.ndim != 1 or y.dtype.kind != "f": raise InputError(f"holes: got {y.dtype} of shape {y.shape}; give the floats of one channel")
+    if y.ndim != 1 or y.dtype.kind != "f":
+        raise InputError(f"holes: got {y.dtype} of shape {y.shape}; give the floats of one channel")
     lost, edge = np.zeros(len(y), bool), max(1, round(EDGE * sr))
     for a, b in _runs(y == 0):
-        if b - a < SHORTEST * sr: continue  # a soft sound crosses zero all the time
+        if b - a < SHORTEST * sr:
+            continue  # a soft sound crosses zero all the time
         beside = [np.abs(v).max(initial=0) for v in (y[max(0, a - edge) : a], y[b : b + edge])]
         lost[a:b] = _is_hole(b - a, min(beside), sr, least)
     return lost
@@ -122,45 +168,71 @@ def holes(
 # %% ../nbs/11c_survey.ipynb #2386d3c4
 class _Zeros:
     "Runs of zeros that begin and end in the sound: how many could be holes, and how many are longer."
-    def __init__(self, sr): self.sr, self.tail, self.edge, self.seen, self.begun = sr, None, max(1, round(EDGE * sr)), [], set()
+
+    def __init__(self, sr):
+        self.sr, self.tail, self.edge, self.seen, self.begun = (
+            sr,
+            None,
+            max(1, round(EDGE * sr)),
+            [],
+            set(),
+        )
 
     def look(self, y):
-        held, y = (0, y) if self.tail is None else (self.tail.shape[1], np.concatenate([self.tail, y], 1))
+        held, y = (
+            (0, y) if self.tail is None else (self.tail.shape[1], np.concatenate([self.tail, y], 1))
+        )
         last = y.shape[1] - self.edge
         for c, v in enumerate(y):
             for a, b in _runs(v == 0):
-                if b - a < SHORTEST * self.sr or (a == 0 and c not in self.begun) or not held - self.edge < b <= last: continue
-                beside = min(np.abs(v[max(0, a - self.edge) : a]).max(initial=0), np.abs(v[b : b + self.edge]).max(initial=0))
-                if len(self.seen) < 100_000: self.seen.append((b - a, beside))
+                if (
+                    b - a < SHORTEST * self.sr
+                    or (a == 0 and c not in self.begun)
+                    or not held - self.edge < b <= last
+                ):
+                    continue
+                beside = min(
+                    np.abs(v[max(0, a - self.edge) : a]).max(initial=0),
+                    np.abs(v[b : b + self.edge]).max(initial=0),
+                )
+                if len(self.seen) < 100_000:
+                    self.seen.append((b - a, beside))
         self.begun |= set(np.flatnonzero(y.any(1)))
         self.tail = y[:, max(0, y.shape[1] - round(1.2 * LONGEST * self.sr)) :]
 
     def found(self, level):
-        return sum(_is_hole(n, beside, self.sr, ALIVE * level) for n, beside in self.seen), sum(n > LONGEST * self.sr for n, _ in self.seen)
+        return sum(_is_hole(n, beside, self.sr, ALIVE * level) for n, beside in self.seen), sum(
+            n > LONGEST * self.sr for n, _ in self.seen
+        )
 
 # %% ../nbs/11c_survey.ipynb #5fd96c66
 class _Moments:
     "Up to sixteen pieces, evenly spread over all that were shown."
-    def __init__(self, most=16): self.most, self.every, self.count, self.kept = most, 1, 0, []
+
+    def __init__(self, most=16):
+        self.most, self.every, self.count, self.kept = most, 1, 0, []
 
     def look(self, y):
-        if self.count % self.every == 0: self.kept.append(y.copy())
+        if self.count % self.every == 0:
+            self.kept.append(y.copy())
         self.count += 1
-        if len(self.kept) > self.most: self.kept, self.every = self.kept[::2], 2 * self.every
+        if len(self.kept) > self.most:
+            self.kept, self.every = self.kept[::2], 2 * self.every
 
 # %% ../nbs/11c_survey.ipynb #9a9b87de
 @dataclass(frozen=True)
 class Findings:
     "What a first look at a sound has found."
+
     sr: int
     samples: int
-    level: float         # RMS of what is not silent; 0: nothing is
-    limits: tuple        # (lowest, highest) sample value for each channel, at which its peaks were cut off; infinite: they were not
-    tops: tuple          # the same, if it is certain that they were
-    highest: float       # Hz: the cliff where it ends; half the rate if there is none
-    holes: int           # runs of zeros in the midst of sound, loud on both sides
-    pauses: int          # runs of zeros that are longer than a hole
-    offset: tuple        # a constant under each channel
+    level: float  # RMS of what is not silent; 0: nothing is
+    limits: tuple  # (lowest, highest) sample value for each channel, at which its peaks were cut off; infinite: they were not
+    tops: tuple  # the same, if it is certain that they were
+    highest: float  # Hz: the cliff where it ends; half the rate if there is none
+    holes: int  # runs of zeros in the midst of sound, loud on both sides
+    pauses: int  # runs of zeros that are longer than a hole
+    offset: tuple  # a constant under each channel
     moments: tuple = ()  # up to sixteen stretches (channels, n) of two seconds; the last may be shorter
 
     @property
@@ -171,24 +243,45 @@ class Findings:
 # %% ../nbs/11c_survey.ipynb #575d093a
 def examine(
     pieces: Iterable,  # arrays (channels, n): together one sound
-    sr: int,           # samples per second, 100 or more
+    sr: int,  # samples per second, 100 or more
 ) -> Findings:
     "One look at a sound of any length."
-    if not sr >= 100: raise InputError(f"{sr} samples per second; give 100 or more")
-    spectrum, levels, zeros, moments, samples, tops = _Spectrum(sr), _Levels(max(1, round(0.02 * sr))), _Zeros(sr), _Moments(), 0, None
+    if not sr >= 100:
+        raise InputError(f"{sr} samples per second; give 100 or more")
+    spectrum, levels, zeros, moments, samples, tops = (
+        _Spectrum(sr),
+        _Levels(max(1, round(0.02 * sr))),
+        _Zeros(sr),
+        _Moments(),
+        0,
+        None,
+    )
     offset = _Offset(levels.frame)
     for y in in_pieces(Local(_checked, sr, 0), pieces, 100 * max(1, round(0.02 * sr))):
         tops = tops or [(_Top(), _Top()) for _ in y]
-        for part in (spectrum, levels, zeros, moments, offset): part.look(y)
-        for v, (up, down) in zip(y, tops): up.look(v), down.look(-v)
+        for part in (spectrum, levels, zeros, moments, offset):
+            part.look(y)
+        for v, (up, down) in zip(y, tops):
+            up.look(v), down.look(-v)
         samples += y.shape[1]
-    if tops is None: raise InputError("nothing to examine; give at least one piece")
+    if tops is None:
+        raise InputError("nothing to examine; give at least one piece")
     level = levels.found()
-    return Findings(sr, samples, level, tuple(_limits(*t, False) for t in tops), tuple(_limits(*t, True) for t in tops),
-                    spectrum.found(), *zeros.found(level), offset.found(), tuple(moments.kept))
+    return Findings(
+        sr,
+        samples,
+        level,
+        tuple(_limits(*t, False) for t in tops),
+        tuple(_limits(*t, True) for t in tops),
+        spectrum.found(),
+        *zeros.found(level),
+        offset.found(),
+        tuple(moments.kept),
+    )
 
 # %% ../nbs/11c_survey.ipynb #16fd1822
 def _checked(y):
     "The function that changes nothing, for `in_pieces` to cut a sound into even pieces."
-    if y.ndim != 2 or not np.isfinite(y).all(): raise InputError(f"a piece of shape {y.shape}; give (channels, n), finite")
+    if y.ndim != 2 or not np.isfinite(y).all():
+        raise InputError(f"a piece of shape {y.shape}; give (channels, n), finite")
     return y

@@ -27,36 +27,46 @@ def learn(optimizer, tape, loss, weights):
 
 # %% ../nbs/05_training.ipynb #726eb960
 def seed_pair(
-    seed: int,        # of the run
-    step,             # of the run
+    seed: int,  # of the run
+    step,  # of the run
     stream: int = 0,  # 0 to 15: independent draws within one step; 11 to 15 are the library's own
-):                    # (2,) int64
+):  # (2,) int64
     "The seed of one stateless draw: no two steps or streams of a run share it."
-    if not 0 <= stream < 16: raise ValueError(f"stream {stream}: give 0 to 15, or it would meet another step's draws")
+    if not 0 <= stream < 16:
+        raise ValueError(f"stream {stream}: give 0 to 15, or it would meet another step's draws")
     return tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64) * 16 + stream])
 
+
 def latent(
-    seed: int, step,   # as in `seed_pair`
-    n: int,            # how many
-    latent_dim: int,   # their size
+    seed: int,
+    step,  # as in `seed_pair`
+    n: int,  # how many
+    latent_dim: int,  # their size
     stream: int = 0,
-):                     # (n, latent_dim), standard normal
+):  # (n, latent_dim), standard normal
     "The noise z of a step."
     return tf.random.stateless_normal((n, latent_dim), seed_pair(seed, step, stream))
 
 # %% ../nbs/05_training.ipynb #5c08a888
 def shuffled(
-    seed: int, step,   # as in `seed_pair`
-    batch_size: int,   # indices wanted
-    n: int,            # examples there are
+    seed: int,
+    step,  # as in `seed_pair`
+    batch_size: int,  # indices wanted
+    n: int,  # examples there are
     stream: int = 13,  # another one for a second data set, which would else come in nearly the same order
-):                     # (batch_size,) int64 in [0, n)
+):  # (batch_size,) int64 in [0, n)
     "This step's examples: every epoch visits all `n` once, in an order drawn from (seed, epoch)."
     begin = tf.cast(step, tf.int64) * batch_size
     epoch, skip = begin // n, begin % n
-    order = lambda k: tf.argsort(tf.random.stateless_uniform((n,), seed_pair(seed, epoch + k, stream)))
-    several = lambda: tf.concat([order(k) for k in range((batch_size - 1) // n + 2)], 0)  # as many as a batch can touch
-    orders = tf.cond(skip + batch_size <= n, lambda: order(0), several)  # most batches lie within one epoch
+    order = lambda k: tf.argsort(
+        tf.random.stateless_uniform((n,), seed_pair(seed, epoch + k, stream))
+    )
+    several = lambda: tf.concat(
+        [order(k) for k in range((batch_size - 1) // n + 2)], 0
+    )  # as many as a batch can touch
+    orders = tf.cond(
+        skip + batch_size <= n, lambda: order(0), several
+    )  # most batches lie within one epoch
     return tf.cast(tf.gather(orders, skip + tf.range(batch_size, dtype=tf.int64)), tf.int64)
 
 # %% ../nbs/05_training.ipynb #b83783d0
@@ -65,43 +75,74 @@ PENALTIES = {  # name -> (where D's slope is taken, what is asked of it)
     "r2": ("fake", losses.zero_centred),
     "gp": ("between", losses.one_centred),
 }
-RESERVED = {*PENALTIES, "adversarial", "step", "d_loss", "g_loss", "d_real", "d_fake", "d_pair", "g_fake", "g_pair",
-            "d_grad", "g_grad", "real_logit", "fake_logit", "told_apart"}  # columns of a run's history
+RESERVED = {
+    *PENALTIES,
+    "adversarial",
+    "step",
+    "d_loss",
+    "g_loss",
+    "d_real",
+    "d_fake",
+    "d_pair",
+    "g_fake",
+    "g_pair",
+    "d_grad",
+    "g_grad",
+    "real_logit",
+    "fake_logit",
+    "told_apart",
+}  # columns of a run's history
+
 
 @dataclass(frozen=True)
 class Job:
     "All that differs from one task to the next; the loop below is the same for every one."
-    generator: keras.Model      # called on `given`
-    discriminator: keras.Model  # called on [*seen, *condition]; gives logits (B, K), or [logits, *features]
-    batch: Callable             # (seed, step) -> (given, real), pure: the same arguments, the same tensors
+
+    generator: keras.Model  # called on `given`
+    discriminator: (
+        keras.Model
+    )  # called on [*seen, *condition]; gives logits (B, K), or [logits, *features]
+    batch: Callable  # (seed, step) -> (given, real), pure: the same arguments, the same tensors
     adversarial: losses.Adversarial = losses.non_saturating
-    terms: dict = field(default_factory=dict)    # name -> f(given, real, fake, feats_real, feats_fake)
-    weights: dict = field(default_factory=dict)  # of the terms, "r1", "r2", "gp", and "adversarial" (1): both networks' game
-    augment: Callable = lambda x, seed: x        # a random change of every sound that D judges, real or fake
-    view: Callable = lambda x: x                 # what D then reads of it: itself, or its log spectrograms
-    condition: Callable = lambda given: ()       # the parts of `given` that D sees beside it, as a tuple
-    critic_steps: int = 1                        # D steps for each G step
+    terms: dict = field(
+        default_factory=dict
+    )  # name -> f(given, real, fake, feats_real, feats_fake)
+    weights: dict = field(
+        default_factory=dict
+    )  # of the terms, "r1", "r2", "gp", and "adversarial" (1): both networks' game
+    augment: Callable = lambda x, seed: (
+        x
+    )  # a random change of every sound that D judges, real or fake
+    view: Callable = lambda x: x  # what D then reads of it: itself, or its log spectrograms
+    condition: Callable = lambda given: ()  # the parts of `given` that D sees beside it, as a tuple
+    critic_steps: int = 1  # D steps for each G step
 
     def __post_init__(self):
-        if taken := sorted(RESERVED & set(self.terms)): raise ValueError(f"terms named {', '.join(taken)}: the loop uses that name")
+        if taken := sorted(RESERVED & set(self.terms)):
+            raise ValueError(f"terms named {', '.join(taken)}: the loop uses that name")
         unknown = sorted(set(self.weights) - {*self.terms, *PENALTIES, "adversarial"})
-        if unknown: raise ValueError(f"weights for {', '.join(unknown)}: no such term; known: {', '.join([*self.terms, *PENALTIES])}, adversarial")
+        if unknown:
+            raise ValueError(
+                f"weights for {', '.join(unknown)}: no such term; known: {', '.join([*self.terms, *PENALTIES])}, adversarial"
+            )
 
 # %% ../nbs/05_training.ipynb #c63691ae
 def as_list(x):
     "A list of one, or of all."
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
+
 def call(net, inputs):
     "A network on a list of inputs, as it is trained; one input goes in bare, as Keras wants it."
     inputs = as_list(inputs)
     return net(inputs if len(inputs) > 1 else inputs[0], training=True)
 
+
 def judge(
     job: Job,
-    seen: list,    # what D reads, a list of tensors
+    seen: list,  # what D reads, a list of tensors
     given: tuple,  # what the generator was given
-):                 # logits, list of features
+):  # logits, list of features
     "D's verdict on one batch."
     logits, *features = as_list(call(job.discriminator, [*seen, *job.condition(given)]))
     return logits, features
@@ -114,6 +155,7 @@ def slope(job, seen, given):
         logits, _ = judge(job, seen, given)
     return logits, tape.gradient(logits, seen)
 
+
 def between(real, fake, seed, step):
     "A random point on the line from each real example to its fake, the same fraction for all parts of it."
     u = tf.random.stateless_uniform(tf.shape(real[0])[:1], seed_pair(seed, step, stream=15))
@@ -124,48 +166,68 @@ def between(real, fake, seed, step):
 def verdicts(real, fake):
     "Mean logits, and how often D ranks a real above its fake: 0.5 is a coin, 1 a discriminator that has won."
     apart = tf.reduce_mean(tf.sign(real - fake) / 2 + 0.5)  # a draw counts half
-    return {"real_logit": tf.reduce_mean(real), "fake_logit": tf.reduce_mean(fake), "told_apart": apart}
+    return {
+        "real_logit": tf.reduce_mean(real),
+        "fake_logit": tf.reduce_mean(fake),
+        "told_apart": apart,
+    }
+
 
 def total(job, terms):
     "The weighted sum; a term with no weight counts once, and 'adversarial' weighs all the game's own terms."
     game = job.weights.get("adversarial", 1.0)
-    return tf.add_n([job.weights.get(k, 1.0 if k in job.terms else game) * v for k, v in terms.items()])
+    return tf.add_n(
+        [job.weights.get(k, 1.0 if k in job.terms else game) * v for k, v in terms.items()]
+    )
 
 # %% ../nbs/05_training.ipynb #1c1fd8bb
 def d_terms(state, given, real, fake):
     "The discriminator's loss, term by term, and its verdicts; `real` and `fake` are lists of what D reads."
     job, logits, terms = state.job, {}, {}
     seen = {"real": real, "fake": fake}
-    if "gp" in job.weights: seen["between"] = between(real, fake, state.seed, state.step)
+    if "gp" in job.weights:
+        seen["between"] = between(real, fake, state.seed, state.step)
     for name, (where, penalty) in PENALTIES.items():
         if name in job.weights:
             logits[where], grads = slope(job, seen[where], given)
             terms[name] = penalty(grads)
     for where in ("real", "fake"):
-        if where not in logits: logits[where], _ = judge(job, seen[where], given)
-    return job.adversarial.d_loss(logits["real"], logits["fake"]) | terms, verdicts(logits["real"], logits["fake"])
+        if where not in logits:
+            logits[where], _ = judge(job, seen[where], given)
+    return job.adversarial.d_loss(logits["real"], logits["fake"]) | terms, verdicts(
+        logits["real"], logits["fake"]
+    )
 
 # %% ../nbs/05_training.ipynb #2f4e39ed
 def g_terms(job, given, real, fake, seen_real, seen_fake):
     "The generator's loss, term by term."
-    (logits_real, feats_real), (logits_fake, feats_fake) = judge(job, seen_real, given), judge(job, seen_fake, given)
+    (logits_real, feats_real), (logits_fake, feats_fake) = (
+        judge(job, seen_real, given),
+        judge(job, seen_fake, given),
+    )
     terms = {name: f(given, real, fake, feats_real, feats_fake) for name, f in job.terms.items()}
     return job.adversarial.g_loss(logits_real, logits_fake) | terms
 
 # %% ../nbs/05_training.ipynb #55e266f9
 class State:
     "A run: weights, optimiser slots, moving average and step. With the same `Job` and seed, nothing else is needed to go on."
+
     def __init__(
         self,
         job: Job,
         g_optimizer: keras.Optimizer,  # one optimiser a network
         d_optimizer: keras.Optimizer,
-        ema: float = 0.999,            # decay of the averaged generator weights; 0 switches the average off
-        seed: int = 0,                 # of every random choice from here on
+        ema: float = 0.999,  # decay of the averaged generator weights; 0 switches the average off
+        seed: int = 0,  # of every random choice from here on
     ):
-        if g_optimizer is d_optimizer: raise ValueError("one optimiser for two networks: make a second one")
-        if any(isinstance(o, keras.optimizers.LossScaleOptimizer) for o in (g_optimizer, d_optimizer)):
-            raise ValueError("LossScaleOptimizer: this loop scales no loss; train in float32 or bfloat16")
+        if g_optimizer is d_optimizer:
+            raise ValueError("one optimiser for two networks: make a second one")
+        if any(
+            isinstance(o, keras.optimizers.LossScaleOptimizer) for o in (g_optimizer, d_optimizer)
+        ):
+            raise ValueError(
+                "LossScaleOptimizer: this loop scales no loss; train in float32 or bfloat16"
+            )
         self.job, self.ema_decay, self.seed = job, float(ema), seed
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
         g_optimizer.build(job.generator.trainable_variables)
@@ -173,7 +235,9 @@ class State:
         self.ema = keras.models.clone_model(job.generator)
         self.ema.set_weights(job.generator.get_weights())
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.run = tf.function(self.run_eagerly, autograph=False)  # traced once for each kind of turn
+        self.run = tf.function(
+            self.run_eagerly, autograph=False
+        )  # traced once for each kind of turn
 
     def run_eagerly(self, generator_turn=True):
         "`train_step` on the batch that belongs to this step."
@@ -181,19 +245,27 @@ class State:
 
     @property
     def variables(self):  # in a fixed order: this list is the checkpoint, learning rates included
-        parts = self.job.generator, self.job.discriminator, self.ema, self.g_optimizer, self.d_optimizer
+        parts = (
+            self.job.generator,
+            self.job.discriminator,
+            self.ema,
+            self.g_optimizer,
+            self.d_optimizer,
+        )
         return [self.step, *(v for p in parts for v in p.variables)]
 
 # %% ../nbs/05_training.ipynb #0b19f493
 def train_step(
     state: State,
-    given: tuple,                 # what the generator is called on
-    real,                         # what it should have made: a tensor, or a tuple of tensors
+    given: tuple,  # what the generator is called on
+    real,  # what it should have made: a tensor, or a tuple of tensors
     generator_turn: bool = True,  # False: only D learns (critic_steps > 1)
-) -> dict:                        # named scalars
+) -> dict:  # named scalars
     "One step of any job: D learns to tell, then G learns from D."
     job = state.job
-    seen = lambda x, stream: as_list(job.view(job.augment(x, seed_pair(state.seed, state.step, stream))))
+    seen = lambda x, stream: as_list(
+        job.view(job.augment(x, seed_pair(state.seed, state.step, stream)))
+    )
     with tf.GradientTape() as g_tape:
         fake = call(job.generator, given)  # once, for both turns
         seen_real, seen_fake = seen(real, 11), seen(fake, 12)
@@ -203,7 +275,7 @@ def train_step(
     d_grad = learn(state.d_optimizer, d_tape, d_loss, job.discriminator.trainable_variables)
     scalars = {"d_loss": d_loss, **terms, **watched, "d_grad": d_grad}
     if generator_turn:
-        with g_tape:                       # goes on where it stopped, with the D that has just learned
+        with g_tape:  # goes on where it stopped, with the D that has just learned
             terms = g_terms(job, given, real, fake, seen_real, seen_fake)
             g_loss = total(job, terms)
         g_grad = learn(state.g_optimizer, g_tape, g_loss, job.generator.trainable_variables)
@@ -215,7 +287,9 @@ def train_step(
 # %% ../nbs/05_training.ipynb #2153347e
 def update_ema(state):
     "Pull the averaged weights towards the current ones; short memory at first, `ema_decay` later."
-    t = tf.cast(state.g_optimizer.iterations, tf.float32)  # the generator's steps, this one included
+    t = tf.cast(
+        state.g_optimizer.iterations, tf.float32
+    )  # the generator's steps, this one included
     keep = tf.minimum(state.ema_decay, (1 + t) / (10 + t))
     for a, w in zip(state.ema.variables, state.job.generator.variables):
         a.assign(keep * a + (1 - keep) * w if a.dtype == "float32" else w)
@@ -223,34 +297,50 @@ def update_ema(state):
 # %% ../nbs/05_training.ipynb #30e96d7b
 def fit(
     state: State,
-    steps: int | None = None,        # stop at this step, counted from the start of the run
-    seconds: float | None = None,    # or when this much of `clock` has passed in this call
-    callbacks: list = (),            # each called as f(state, scalars) after every step
+    steps: int | None = None,  # stop at this step, counted from the start of the run
+    seconds: float | None = None,  # or when this much of `clock` has passed in this call
+    callbacks: list = (),  # each called as f(state, scalars) after every step
     clock: Callable = time.perf_counter,  # time.process_time counts CPU seconds instead
-    progress: bool = True,           # a bar with ETA
-    history: list | None = None,     # rows are added to this list, so that an interrupt loses none
-) -> list[dict]:                     # the scalars of every step
+    progress: bool = True,  # a bar with ETA
+    history: list | None = None,  # rows are added to this list, so that an interrupt loses none
+) -> list[dict]:  # the scalars of every step
     "Train until the step or the budget; call it again to go on."
-    if steps is None and seconds is None: raise ValueError("fit needs an end: give steps, seconds or both")
-    if seconds is not None and not seconds >= 0: raise ValueError(f"seconds is {seconds}; give 0 or more")
+    if steps is None and seconds is None:
+        raise ValueError("fit needs an end: give steps, seconds or both")
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"seconds is {seconds}; give 0 or more")
     history, first, start = [] if history is None else history, int(state.step), clock()
-    bar = keras.utils.Progbar(seconds if steps is None else steps - first, verbose=int(progress), interval=0.5,
-                              stateful_metrics=["d_loss", "g_loss"], unit_name="s" if steps is None else "step")
-    over = lambda: (steps is not None and int(state.step) >= steps) or (seconds is not None and clock() - start >= seconds)
+    bar = keras.utils.Progbar(
+        seconds if steps is None else steps - first,
+        verbose=int(progress),
+        interval=0.5,
+        stateful_metrics=["d_loss", "g_loss"],
+        unit_name="s" if steps is None else "step",
+    )
+    over = lambda: (
+        (steps is not None and int(state.step) >= steps)
+        or (seconds is not None and clock() - start >= seconds)
+    )
     done = over()
     while not done:
         generator_turn = (int(state.step) + 1) % state.job.critic_steps == 0
         scalars = {k: float(v) for k, v in state.run(generator_turn).items()}
         history.append({"step": int(state.step), **scalars})
         check_finite(history[-1])
-        for f in callbacks: f(state, scalars)
+        for f in callbacks:
+            f(state, scalars)
         done = over()
         at = min(clock() - start, seconds) if steps is None else int(state.step) - first
-        bar.update(at, [(k, scalars[k]) for k in ("d_loss", "g_loss") if k in scalars], finalize=done)
+        bar.update(
+            at, [(k, scalars[k]) for k in ("d_loss", "g_loss") if k in scalars], finalize=done
+        )
     return history
 
 # %% ../nbs/05_training.ipynb #1e84a690
 def check_finite(scalars):
     "Stop at the first NaN: every later step would only spread it."
     bad = [k for k, v in scalars.items() if not math.isfinite(v)]
-    if bad: raise FloatingPointError(f"step {scalars['step']}: not finite: {', '.join(bad)}; check the data for NaN, or train anew with half the learning rates")
+    if bad:
+        raise FloatingPointError(
+            f"step {scalars['step']}: not finite: {', '.join(bad)}; check the data for NaN, or train anew with half the learning rates"
+        )

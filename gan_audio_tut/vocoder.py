@@ -21,17 +21,25 @@ from .audio import InputError, resample, trim
 from .backbone import frame_block, log_spectrogram
 from .datasets import Clips, folder
 from .fidelity import stft_terms
-from .mel import MelConfig, gain_to, istft, magnitude, mel_spectrogram, mel_to_magnitude, stft
+from gan_audio_tut.mel import (
+    MelConfig,
+    gain_to,
+    istft,
+    magnitude,
+    mel_spectrogram,
+    mel_to_magnitude,
+    stft,
+)
 from .specgan import check_clips
 from .training import Job, State, seed_pair, shuffled
 from .weights import load_model
 
 # %% ../nbs/10_vocoder.ipynb #21ffaceb
 def breath(
-    mel,             # (B, frames, n_mels)
+    mel,  # (B, frames, n_mels)
     bins: int,
     pages: int = 512,
-):                   # (2, B, frames, bins), standard normal
+):  # (2, B, frames, bins), standard normal
     "Noise from a book of fixed pages, opened where the first bands say: the same bands make the same sound, and a listener finds it hard to learn by heart."
     book = keras.random.normal((2, pages, bins), seed=7)
     first = ops.cast(1e4 * ops.sum(mel[:, 0], -1), "int32")
@@ -39,16 +47,18 @@ def breath(
 
 # %% ../nbs/10_vocoder.ipynb #b9659d09
 def round_trip(
-    y,              # (B, samples)
-    mel,            # (B, frames, n_mels), the bands it should have
-    start,          # (B, frames, bins), magnitudes to lean to
+    y,  # (B, samples)
+    mel,  # (B, frames, n_mels), the bands it should have
+    start,  # (B, frames, bins), magnitudes to lean to
     config: MelConfig,
-    lean: float,    # 0: the bands alone are restored; 1: the magnitudes
-):                  # (B, samples)
+    lean: float,  # 0: the bands alone are restored; 1: the magnitudes
+):  # (B, samples)
     "To the STFT and back, with what is known put right on the way."
     real, imag = stft(y, config.n_fft, config.hop_length)
     mag = magnitude(real, imag)
-    restore = ops.log(ops.maximum(gain_to(mag, mel, config.filters), 1e-8))  # the root of 0 has no slope
+    restore = ops.log(
+        ops.maximum(gain_to(mag, mel, config.filters), 1e-8)
+    )  # the root of 0 has no slope
     gain = ops.exp((1 - lean) * restore + lean * ops.log(ops.maximum(start, 1e-5) / mag))
     return istft(real * gain, imag * gain, config.hop_length, y.shape[1] or ops.shape(y)[1])
 
@@ -56,69 +66,121 @@ def round_trip(
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class MelHead(layers.Layer):
     "(x (B, frames, n), mel (B, frames, n_mels)) -> (B, (frames - 1) * hop_length) samples: what the bands say, direction and breath by the network, round trips."
-    def __init__(self, config=None, trips=4, lean=0.3, own=False, dtype="float32", **kwargs):  # phases want full precision
+
+    def __init__(
+        self, config=None, trips=4, lean=0.3, own=False, dtype="float32", **kwargs
+    ):  # phases want full precision
         super().__init__(dtype=dtype, **kwargs)
         self.config, self.trips, self.lean, self.own = MelConfig(**(config or {})), trips, lean, own
         self.spread = layers.Dense(4 * (self.config.n_fft // 2 + 1))
 
-    def build(self, x_shape, mel_shape=None): self.spread.build(x_shape)
+    def build(self, x_shape, mel_shape=None):
+        self.spread.build(x_shape)
 
     def call(self, x, mel):
         c, start = self.config, mel_to_magnitude(mel, self.config, 4)
-        gain, a, b, s = ops.split(ops.cast(self.spread(x), "float32"), 4, axis=-1)  # each (B, frames, bins)
-        gain, s, noise = start * ops.exp(ops.clip(gain, -6, 6)), ops.exp(ops.minimum(s - 1, 3)), breath(mel, c.n_fft // 2 + 1)
+        gain, a, b, s = ops.split(
+            ops.cast(self.spread(x), "float32"), 4, axis=-1
+        )  # each (B, frames, bins)
+        gain, s, noise = (
+            start * ops.exp(ops.clip(gain, -6, 6)),
+            ops.exp(ops.minimum(s - 1, 3)),
+            breath(mel, c.n_fft // 2 + 1),
+        )
         a, b = a + s * noise[0], b + s * noise[1]
         y = istft(gain * a, gain * b, c.hop_length, (ops.shape(x)[1] - 1) * c.hop_length)
-        if self.own: start = gain * ops.sqrt(a**2 + b**2 + 1e-6)
-        for _ in range(self.trips): y = round_trip(y, mel, start, c, self.lean)
+        if self.own:
+            start = gain * ops.sqrt(a**2 + b**2 + 1e-6)
+        for _ in range(self.trips):
+            y = round_trip(y, mel, start, c, self.lean)
         return y
 
     def check(self, config):
         "`InputError` unless bands made with these settings mean what this head has learned; floor and ceiling are a picture's affair."
-        if replace(config, floor=self.config.floor, ceiling=self.config.ceiling) != self.config: raise InputError(f"vocoder: learned {self.config}, and these bands are {config}")
+        if replace(config, floor=self.config.floor, ceiling=self.config.ceiling) != self.config:
+            raise InputError(f"vocoder: learned {self.config}, and these bands are {config}")
 
-    def get_config(self): return super().get_config() | {"config": vars(self.config), "trips": self.trips, "lean": self.lean, "own": self.own}
+    def get_config(self):
+        return super().get_config() | {
+            "config": vars(self.config),
+            "trips": self.trips,
+            "lean": self.lean,
+            "own": self.own,
+        }
 
 # %% ../nbs/10_vocoder.ipynb #9cb3eccb
 def vocoder_net(
     config: MelConfig = MelConfig(),
-    dim: int = 128,       # numbers a frame
+    dim: int = 128,  # numbers a frame
     blocks: int = 6,
-    grow: int = 3,        # of the blocks
-    trips: int = 4,       # round trips
-    lean: float = 0.3,    # of each trip, towards the magnitudes that the bands suggest,
-    own: bool = False,    # or towards those that the network has made of them
-) -> keras.Model:         # mel magnitudes (B, frames, n_mels) -> (B, (frames - 1) * hop_length) samples
+    grow: int = 3,  # of the blocks
+    trips: int = 4,  # round trips
+    lean: float = 0.3,  # of each trip, towards the magnitudes that the bands suggest,
+    own: bool = False,  # or towards those that the network has made of them
+) -> keras.Model:  # mel magnitudes (B, frames, n_mels) -> (B, (frames - 1) * hop_length) samples
     "Frame blocks and a mel head."
     mel = keras.Input((None, config.n_mels), dtype="float32")
     x = layers.Conv1D(dim, 7, padding="same")(ops.log(ops.maximum(mel, 1e-5)) / 4 + 1)
-    for _ in range(blocks): x = frame_block(x, grow=grow)
-    return keras.Model(mel, MelHead(vars(config), trips, lean, own)(layers.RMSNormalization(axis=-1)(x), mel), name="vocoder")
+    for _ in range(blocks):
+        x = frame_block(x, grow=grow)
+    return keras.Model(
+        mel,
+        MelHead(vars(config), trips, lean, own)(layers.RMSNormalization(axis=-1)(x), mel),
+        name="vocoder",
+    )
 
 # %% ../nbs/10_vocoder.ipynb #9dca0c35
 def vocode(
-    bands,                            # (B, frames, n_mels) magnitudes: `mel_spectrogram` with the settings of the network's card
+    bands,  # (B, frames, n_mels) magnitudes: `mel_spectrogram` with the settings of the network's card
     net: keras.Model | str = "vocoder-8k",  # or its shipped name
-) -> np.ndarray:                      # (B, (frames - 1) * hop_length)
+) -> np.ndarray:  # (B, (frames - 1) * hop_length)
     "Sound from mel bands, in one pass (about 0.25 GB of memory a minute). For many sounds call `tf.function(net)`: a graph is faster."
     asked, net = net, load_model(net) if isinstance(net, str | Path) else net
-    if not hasattr(getattr(net, "layers", [None])[-1], "check"): raise InputError(f"{getattr(asked, 'name', asked)}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
-    if np.iscomplexobj(bands): raise InputError("bands: are complex; give magnitudes, as `mel_spectrogram` makes them")
-    try: bands, c = np.asarray(bands, np.float32), net.layers[-1].config
-    except (TypeError, ValueError): raise InputError("bands: are no numbers; give magnitudes, as `mel_spectrogram` makes them") from None
-    if bands.ndim != 3 or not len(bands) or bands.shape[-1] != c.n_mels or (bands.shape[1] - 1) * c.hop_length <= c.n_fft // 2:
-        raise InputError(f"bands: got shape {bands.shape}; give (batch, frames, {c.n_mels}), at least {c.n_fft // 2 // c.hop_length + 2} frames")
-    if not np.isfinite(bands).all() or bands.min() < 0: raise InputError("bands: NaN, infinite or below 0; give magnitudes, as `mel_spectrogram` makes them, not decibels")
-    if bands.max() > 1e4: raise InputError(f"bands: up to {bands.max():.3g}, more than a sound within [-1, 1] can have; divide by the peak, or by 32768 if they are of whole numbers")
+    if not hasattr(getattr(net, "layers", [None])[-1], "check"):
+        raise InputError(
+            f"{getattr(asked, 'name', asked)}: is no vocoder; give one of chapter 10's, such as vocoder-8k"
+        )
+    if np.iscomplexobj(bands):
+        raise InputError("bands: are complex; give magnitudes, as `mel_spectrogram` makes them")
+    try:
+        bands, c = np.asarray(bands, np.float32), net.layers[-1].config
+    except (TypeError, ValueError):
+        raise InputError(
+            "bands: are no numbers; give magnitudes, as `mel_spectrogram` makes them"
+        ) from None
+    if (
+        bands.ndim != 3
+        or not len(bands)
+        or bands.shape[-1] != c.n_mels
+        or (bands.shape[1] - 1) * c.hop_length <= c.n_fft // 2
+    ):
+        raise InputError(
+            f"bands: got shape {bands.shape}; give (batch, frames, {c.n_mels}), at least {c.n_fft // 2 // c.hop_length + 2} frames"
+        )
+    if not np.isfinite(bands).all() or bands.min() < 0:
+        raise InputError(
+            "bands: NaN, infinite or below 0; give magnitudes, as `mel_spectrogram` makes them, not decibels"
+        )
+    if bands.max() > 1e4:
+        raise InputError(
+            f"bands: up to {bands.max():.3g}, more than a sound within [-1, 1] can have; divide by the peak, or by 32768 if they are of whole numbers"
+        )
     return np.asarray(net(bands, training=False))
 
 # %% ../nbs/10_vocoder.ipynb #fde308c4
 def apart(config):
     "The terms of a vocoder's job: what of the real sound its copy must have."
     log = lambda mel: ops.log(ops.maximum(mel, 1e-5))
-    return {"mel": lambda given, real, fake, *_: ops.mean(ops.abs(log(given[0]) - log(mel_spectrogram(fake, config)))),
-            "stft": lambda given, real, fake, *_: sum(stft_terms(real, fake).values()),
-            "lsd": lambda given, real, fake, *_: _nepers_apart(real, fake, config.n_fft, config.hop_length)}
+    return {
+        "mel": lambda given, real, fake, *_: ops.mean(
+            ops.abs(log(given[0]) - log(mel_spectrogram(fake, config)))
+        ),
+        "stft": lambda given, real, fake, *_: sum(stft_terms(real, fake).values()),
+        "lsd": lambda given, real, fake, *_: _nepers_apart(
+            real, fake, config.n_fft, config.hop_length
+        ),
+    }
+
 
 def _nepers_apart(real, fake, n_fft, hop_length):
     "Chapter 09b's log-spectral distance as a term, in nepers; the floor 80 dB below the loudest."
@@ -130,16 +192,23 @@ def _nepers_apart(real, fake, n_fft, hop_length):
 # %% ../nbs/10_vocoder.ipynb #5a086e74
 def joined(
     clips: Clips,
-    n: int,             # how many
-    samples: int,       # how long
+    n: int,  # how many
+    samples: int,  # how long
     seed: int = 0,
-    gap: float = 0.1,   # seconds between words, at most
-) -> np.ndarray:        # (n, samples)
+    gap: float = 0.1,  # seconds between words, at most
+) -> np.ndarray:  # (n, samples)
     "Stretches of speech: the clips of a set, trimmed and strung together at random."
     check_clips(clips)
-    rng, words = np.random.default_rng(seed), [y for y in (trim(y, clips.sr) for y in clips.audio) if len(y)]
-    if not words: raise InputError(f"{clips.name}: nothing but silence; give recordings of speech")
-    out, pause = np.zeros((n, samples), np.float32), lambda: int(rng.integers(0, 1 + gap * clips.sr))
+    rng, words = (
+        np.random.default_rng(seed),
+        [y for y in (trim(y, clips.sr) for y in clips.audio) if len(y)],
+    )
+    if not words:
+        raise InputError(f"{clips.name}: nothing but silence; give recordings of speech")
+    out, pause = (
+        np.zeros((n, samples), np.float32),
+        lambda: int(rng.integers(0, 1 + gap * clips.sr)),
+    )
     for row in out:
         at = pause()
         while at < samples:
@@ -150,76 +219,107 @@ def joined(
 
 # %% ../nbs/10_vocoder.ipynb #5517d4c3
 def hisses(
-    n: int, samples: int,
+    n: int,
+    samples: int,
     seed: int = 0,
-) -> np.ndarray:        # (n, samples)
+) -> np.ndarray:  # (n, samples)
     "Noises of every colour (up to 12 dB either way at seven points of the spectrum) that swell and fade."
     rng = np.random.default_rng(seed)
-    drawn = lambda low, high, points, size: np.stack([np.interp(np.linspace(0, points - 1, size), np.arange(points), rng.uniform(low, high, points)) for _ in range(n)])
+    drawn = lambda low, high, points, size: np.stack(
+        [
+            np.interp(
+                np.linspace(0, points - 1, size), np.arange(points), rng.uniform(low, high, points)
+            )
+            for _ in range(n)
+        ]
+    )
     spectrum = np.fft.rfft(rng.standard_normal((n, samples)), axis=1)
     y = np.fft.irfft(spectrum * 10 ** (drawn(-12, 12, 7, spectrum.shape[1]) / 20), samples, axis=1)
     return (0.1 * y / y.std(1, keepdims=True) * drawn(0.05, 1, 12, samples)).astype(np.float32)
 
 # %% ../nbs/10_vocoder.ipynb #323bd872
 def lessons(
-    words: Clips,        # recordings of single words
-    sr: int = 8000,      # wanted rate
+    words: Clips,  # recordings of single words
+    sr: int = 8000,  # wanted rate
     samples: int = 16384,
-    voices: str | Path | None = None,  # a folder of long recordings, of many voices: see tools/make_voices.py
+    voices: str
+    | Path
+    | None = None,  # a folder of long recordings, of many voices: see tools/make_voices.py
     seed: int = 0,
-) -> np.ndarray:         # (n, samples), in random order
+) -> np.ndarray:  # (n, samples), in random order
     "What a vocoder learns from: speech of many voices, a third as many strings of words, a twelfth as many hisses."
-    words = replace(words, sr=sr, audio=np.stack([resample(y, words.sr, sr) for y in words.audio])) if words.sr != sr else words
-    long = folder(voices, sr, samples).audio if voices else joined(words, len(words), samples, seed + 1)
-    parts = [long, joined(words, len(long) // 3, samples, seed), hisses(max(1, len(long) // 12), samples, seed)]
+    words = (
+        replace(words, sr=sr, audio=np.stack([resample(y, words.sr, sr) for y in words.audio]))
+        if words.sr != sr
+        else words
+    )
+    long = (
+        folder(voices, sr, samples).audio
+        if voices
+        else joined(words, len(words), samples, seed + 1)
+    )
+    parts = [
+        long,
+        joined(words, len(long) // 3, samples, seed),
+        hisses(max(1, len(long) // 12), samples, seed),
+    ]
     return np.random.default_rng(seed).permutation(np.concatenate(parts))
 
 # %% ../nbs/10_vocoder.ipynb #1783b2aa
 def stretches(sounds, config, batch_size, samples):
     "The job's `batch`: (bands,), sound; `sounds` (n, more samples) are cut at random, between -36 and -12 dB, with noise between -90 and -40 dB."
     sounds = tf.constant(np.asarray(sounds, np.float32))
+
     def batch(seed, step):
-        u = lambda stream, low, high: tf.random.stateless_uniform((batch_size, 1), seed_pair(seed, step, stream), low, high)
+        u = lambda stream, low, high: tf.random.stateless_uniform(
+            (batch_size, 1), seed_pair(seed, step, stream), low, high
+        )
         y = tf.gather(sounds, shuffled(seed, step, batch_size, len(sounds)))
         at = tf.cast(u(1, 0, sounds.shape[1] - samples + 1), tf.int32)
         y = tf.gather(y, at + tf.range(samples), batch_dims=1)
         y *= 10 ** (u(2, -36, -12) / 20) / tf.sqrt(tf.reduce_mean(y**2, 1, keepdims=True) + 1e-8)
         y *= tf.minimum(1.0, 0.98 / tf.reduce_max(tf.abs(y), 1, keepdims=True))
-        y += tf.random.stateless_normal(y.shape, seed_pair(seed, step, 3)) * 10 ** (u(4, -90, -40) / 20)
+        y += tf.random.stateless_normal(y.shape, seed_pair(seed, step, 3)) * 10 ** (
+            u(4, -90, -40) / 20
+        )
         return (mel_spectrogram(y, config),), y
+
     return batch
 
 # %% ../nbs/10_vocoder.ipynb #d429f91f
 def hum(
-    y: np.ndarray,   # (N, samples), a hiss
-    sr: int,         # samples per second
-    pace: float,     # frames per second
-) -> float:          # 1: none
+    y: np.ndarray,  # (N, samples), a hiss
+    sr: int,  # samples per second
+    pace: float,  # frames per second
+) -> float:  # 1: none
     "Power of the envelope's movement at the first eight multiples of the frame rate, relative to what lies beside them; for sounds of 128 frames and more, not silent."
     n = round(128 * sr / pace)  # in longer pieces a steady line would stand higher
-    if y.ndim != 2 or y.shape[1] < n: raise InputError(f"hum: got shape {y.shape}; give (N, samples), at least {n} samples")
+    if y.ndim != 2 or y.shape[1] < n:
+        raise InputError(f"hum: got shape {y.shape}; give (N, samples), at least {n} samples")
     y = y[:, : y.shape[1] // n * n].reshape(-1, n)
     e = np.abs(y) - np.abs(y).mean(1, keepdims=True)
     power = (np.abs(np.fft.rfft(e * np.hanning(n))) ** 2).sum(0)
     f = np.fft.rfftfreq(n, 1 / sr)
-    near = np.abs(f / pace - np.round(f / pace)) * pace < 2 * sr / n               # the width of the window's peak
+    near = (
+        np.abs(f / pace - np.round(f / pace)) * pace < 2 * sr / n
+    )  # the width of the window's peak
     heard = (f > pace / 2) & (f < 8.5 * pace)
     return float(power[heard & near].mean() / power[heard & ~near].mean())
 
 # %% ../nbs/10_vocoder.ipynb #abe2106c
 def texture(
-    y: np.ndarray,   # (N, samples), a hiss
+    y: np.ndarray,  # (N, samples), a hiss
     n_fft: int = 512,
-) -> float:          # dB
+) -> float:  # dB
     "Standard deviation of the log magnitudes, without the edges: of a white, steady hiss 5.57 dB, less of what is bland."
     mag = ops.convert_to_numpy(magnitude(*stft(y, n_fft, n_fft // 4), 1e-7))[:, 4:-4, 4:-4]
     return float((20 * np.log10(mag)).std())
 
 # %% ../nbs/10_vocoder.ipynb #346ee388
 def window_listener(
-    bins: int,          # of the log spectrogram
-    width: int = 64,    # channels of the first two layers; twice as many in the last two
-) -> keras.Model:       # (B, frames, bins) -> [logits (B, frames / 4), *features]
+    bins: int,  # of the log spectrogram
+    width: int = 64,  # channels of the first two layers; twice as many in the last two
+) -> keras.Model:  # (B, frames, bins) -> [logits (B, frames / 4), *features]
     "An opinion on every stretch: four convolutions along time, two of them strided, and one for the logits."
     x = spectrum = keras.Input((None, bins))
     features = []
@@ -231,9 +331,10 @@ def window_listener(
 
 # %% ../nbs/10_vocoder.ipynb #60f004ed
 def period_listener(
-    samples: int, period: int,
+    samples: int,
+    period: int,
     widths: tuple = (16, 32, 64, 64),
-) -> keras.Model:       # (B, samples) -> [logits (B, n), *features]
+) -> keras.Model:  # (B, samples) -> [logits (B, n), *features]
     "Samples folded by a period, convolutions along time alone."
     sound, features = keras.Input((samples,)), []
     x = layers.Reshape((samples // period, period, 1))(sound[:, : samples // period * period])
@@ -248,53 +349,102 @@ def panel(listeners):
     "Several listeners as one discriminator: a view for each, their logits side by side, then all features."
     views = [keras.Input(d.inputs[0].shape[1:]) for d in listeners]
     heard = [d(v) for d, v in zip(listeners, views)]
-    return keras.Model(views, [layers.Concatenate()([h[0] for h in heard]) if len(heard) > 1 else heard[0][0], *(f for h in heard for f in h[1:])], name="panel")
+    return keras.Model(
+        views,
+        [
+            layers.Concatenate()([h[0] for h in heard]) if len(heard) > 1 else heard[0][0],
+            *(f for h in heard for f in h[1:]),
+        ],
+        name="panel",
+    )
 
 # %% ../nbs/10_vocoder.ipynb #25ffa40e
 @dataclass(frozen=True)
 class VocoderRecipe:
     "A way to train a vocoder; saved with the run."
-    adversarial: float = 1.0    # weight of the opponent; 0: none
+
+    adversarial: float = 1.0  # weight of the opponent; 0: none
     windows: tuple = (1, 4, 8)  # listeners: windows of n_fft divided by these
-    periods: tuple = ()         # and these periods, in samples
-    features: float = 0.0       # weight of feature matching
-    mel: float = 2.5            # weight of the distance of log bands
-    stft: float = 1.0           # of the STFT terms
-    lsd: float = 0.5            # of the log-spectral distance
+    periods: tuple = ()  # and these periods, in samples
+    features: float = 0.0  # weight of feature matching
+    mel: float = 2.5  # weight of the distance of log bands
+    stft: float = 1.0  # of the STFT terms
+    lsd: float = 0.5  # of the log-spectral distance
     loss: str = "non_saturating"  # a name in `losses`
-    r1: float = 0.05            # weight of the penalty on the listeners' slope at real sounds
-    rate: float = 1e-3          # Adam's learning rate of the generator
-    d_rate: float = 1e-3        # of the listeners
-    fall: int = 0               # steps in which the generator's rate falls to a fiftieth; 0: it stays
+    r1: float = 0.05  # weight of the penalty on the listeners' slope at real sounds
+    rate: float = 1e-3  # Adam's learning rate of the generator
+    d_rate: float = 1e-3  # of the listeners
+    fall: int = 0  # steps in which the generator's rate falls to a fiftieth; 0: it stays
     ema: float = 0.999
     batch_size: int = 8
-    frames: int = 64            # of a stretch
-    dim: int = 128              # the network: see `vocoder_net`
+    frames: int = 64  # of a stretch
+    dim: int = 128  # the network: see `vocoder_net`
     blocks: int = 6
     trips: int = 4
     lean: float = 0.5
     own: bool = True
-    width: int = 64             # of a window's listener
+    width: int = 64  # of a window's listener
 
     def __post_init__(self):
-        if not isinstance(getattr(losses, self.loss, None), losses.Adversarial): raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
-        sizes = (self.rate, self.d_rate, self.batch_size, self.dim, self.blocks, self.width, self.frames - 7, *self.windows, *self.periods)
-        if not (self.windows and min(sizes) > 0 <= min(self.adversarial, self.features, self.mel, self.stft, self.lsd, self.r1, self.fall, self.trips) and 0 <= self.ema < 1 and 0 <= self.lean <= 1):
-            raise InputError(f"{self}: rates and sizes must be positive, frames at least 8, weights not negative, ema in [0, 1), lean in [0, 1]")
+        if not isinstance(getattr(losses, self.loss, None), losses.Adversarial):
+            raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
+        sizes = (
+            self.rate,
+            self.d_rate,
+            self.batch_size,
+            self.dim,
+            self.blocks,
+            self.width,
+            self.frames - 7,
+            *self.windows,
+            *self.periods,
+        )
+        if not (
+            self.windows
+            and min(sizes)
+            > 0
+            <= min(
+                self.adversarial,
+                self.features,
+                self.mel,
+                self.stft,
+                self.lsd,
+                self.r1,
+                self.fall,
+                self.trips,
+            )
+            and 0 <= self.ema < 1
+            and 0 <= self.lean <= 1
+        ):
+            raise InputError(
+                f"{self}: rates and sizes must be positive, frames at least 8, weights not negative, ema in [0, 1), lean in [0, 1]"
+            )
 
 # %% ../nbs/10_vocoder.ipynb #d3ffe7b1
 def opponents(config, recipe):
     "The panel of a recipe, and its view of a sound. Without a say it is one ear that costs next to nothing: a job wants a discriminator."
-    windows, periods, width = (recipe.windows, recipe.periods, recipe.width) if recipe.adversarial else ((8,), (), 1)
-    if (most := min(config.n_fft // 8, config.hop_length)) < max(windows): raise InputError(f"windows {windows}: a window of fewer than 8 samples, or moved by none; give at most {most}")
-    samples, sizes = recipe.frames * config.hop_length, [(config.n_fft // k, config.hop_length // k) for k in windows]
-    listeners = [window_listener(n // 2, width) for n, _ in sizes] + [period_listener(samples, p) for p in periods]
-    return panel(listeners), lambda y: [log_spectrogram(y, n, hop) for n, hop in sizes] + [y] * len(periods)
+    windows, periods, width = (
+        (recipe.windows, recipe.periods, recipe.width) if recipe.adversarial else ((8,), (), 1)
+    )
+    if (most := min(config.n_fft // 8, config.hop_length)) < max(windows):
+        raise InputError(
+            f"windows {windows}: a window of fewer than 8 samples, or moved by none; give at most {most}"
+        )
+    samples, sizes = (
+        recipe.frames * config.hop_length,
+        [(config.n_fft // k, config.hop_length // k) for k in windows],
+    )
+    listeners = [window_listener(n // 2, width) for n, _ in sizes] + [
+        period_listener(samples, p) for p in periods
+    ]
+    return panel(
+        listeners
+    ), lambda y: [log_spectrogram(y, n, hop) for n, hop in sizes] + [y] * len(periods)
 
 # %% ../nbs/10_vocoder.ipynb #877be83d
 def breathing(
-    net: keras.Model,   # made by `vocoder_net`
-    s: float = 0.0,     # log amplitude, as the head gives it; 0: a fresh network's, -30: none
+    net: keras.Model,  # made by `vocoder_net`
+    s: float = 0.0,  # log amplitude, as the head gives it; 0: a fresh network's, -30: none
 ) -> keras.Model:
     "The same network, with the same breath in every bin."
     *rest, kernel, bias = net.get_weights()
@@ -306,27 +456,68 @@ def breathing(
 
 # %% ../nbs/10_vocoder.ipynb #9deffca3
 def vocoder_gan(
-    sounds: np.ndarray,   # (n, samples), stretches of speech
+    sounds: np.ndarray,  # (n, samples), stretches of speech
     config: MelConfig = MelConfig(),
     recipe: VocoderRecipe = VocoderRecipe(),
     seed: int = 0,
     start: keras.Model | None = None,  # begin with this network's weights
 ) -> State:
     "A vocoder's run, ready for `fit`."
-    if np.ndim(sounds) != 2 or not len(sounds) or np.shape(sounds)[1] < recipe.frames * config.hop_length or not np.isfinite(sounds).all():
-        raise InputError(f"vocoder: got sounds of shape {np.shape(sounds)}; give (n, samples), finite, at least {recipe.frames * config.hop_length} samples each")
-    if recipe.features and not recipe.adversarial: raise InputError("vocoder: features of listeners that do not learn; give adversarial more than 0")
+    if (
+        np.ndim(sounds) != 2
+        or not len(sounds)
+        or np.shape(sounds)[1] < recipe.frames * config.hop_length
+        or not np.isfinite(sounds).all()
+    ):
+        raise InputError(
+            f"vocoder: got sounds of shape {np.shape(sounds)}; give (n, samples), finite, at least {recipe.frames * config.hop_length} samples each"
+        )
+    if recipe.features and not recipe.adversarial:
+        raise InputError(
+            "vocoder: features of listeners that do not learn; give adversarial more than 0"
+        )
     keras.utils.set_random_seed(seed)
-    generator = vocoder_net(config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean, own=recipe.own)
-    if start is not None: generator.set_weights(breathing(start).get_weights() if recipe.adversarial else start.get_weights())
+    generator = vocoder_net(
+        config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean, own=recipe.own
+    )
+    if start is not None:
+        generator.set_weights(
+            breathing(start).get_weights() if recipe.adversarial else start.get_weights()
+        )
     discriminator, view = opponents(config, recipe)
-    terms, weights = apart(config), {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial}
-    if recipe.lsd: weights["lsd"] = recipe.lsd
-    else: del terms["lsd"]
-    if recipe.adversarial and recipe.r1: weights["r1"] = recipe.r1
+    terms, weights = (
+        apart(config),
+        {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial},
+    )
+    if recipe.lsd:
+        weights["lsd"] = recipe.lsd
+    else:
+        del terms["lsd"]
+    if recipe.adversarial and recipe.r1:
+        weights["r1"] = recipe.r1
     if recipe.features:
-        terms["features"] = lambda given, real, fake, feats_real, feats_fake: losses.feature_matching(feats_real, feats_fake)
+        terms["features"] = lambda given, real, fake, feats_real, feats_fake: (
+            losses.feature_matching(feats_real, feats_fake)
+        )
         weights["features"] = recipe.features
-    job = Job(generator, discriminator, stretches(sounds, config, recipe.batch_size, recipe.frames * config.hop_length), getattr(losses, recipe.loss), terms, weights, view=view)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02) if recipe.fall else recipe.rate
-    return State(job, keras.optimizers.Adam(rate, 0.8, 0.99), keras.optimizers.Adam(recipe.d_rate, 0.8, 0.99), recipe.ema, seed)
+    job = Job(
+        generator,
+        discriminator,
+        stretches(sounds, config, recipe.batch_size, recipe.frames * config.hop_length),
+        getattr(losses, recipe.loss),
+        terms,
+        weights,
+        view=view,
+    )
+    rate = (
+        keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.fall, 0.02)
+        if recipe.fall
+        else recipe.rate
+    )
+    return State(
+        job,
+        keras.optimizers.Adam(rate, 0.8, 0.99),
+        keras.optimizers.Adam(recipe.d_rate, 0.8, 0.99),
+        recipe.ema,
+        seed,
+    )

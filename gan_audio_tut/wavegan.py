@@ -20,22 +20,27 @@ from .training import Job, State
 # %% ../nbs/09_wavegan.ipynb #8cd35ff1
 def wave_generator(
     latent_dim: int = 100,  # size of z
-    samples: int = 8192,    # length of a clip, a multiple of 1024
-    width: int = 16,        # channels before the last layer (64 in the paper); doubled at each quartering of the length
-) -> keras.Model:           # z (B, latent_dim) -> (B, samples) in (-1, 1)
+    samples: int = 8192,  # length of a clip, a multiple of 1024
+    width: int = 16,  # channels before the last layer (64 in the paper); doubled at each quartering of the length
+) -> keras.Model:  # z (B, latent_dim) -> (B, samples) in (-1, 1)
     "Dense, then five transposed convolutions of length 25 and stride 4, tanh (Donahue et al. 2019, Table 3)."
     z = keras.Input((latent_dim,))
-    x = layers.Dense(samples // 1024 * width * 16)(ops.erf(z / 2**0.5))            # uniform in (-1, 1)
-    x = layers.ReLU()(layers.Reshape((samples // 1024, width * 16))(x))            # (B, 8, 256)
-    for channels in (width * 8, width * 4, width * 2, width):                      # -> (B, 2048, 16)
+    x = layers.Dense(samples // 1024 * width * 16)(ops.erf(z / 2**0.5))  # uniform in (-1, 1)
+    x = layers.ReLU()(layers.Reshape((samples // 1024, width * 16))(x))  # (B, 8, 256)
+    for channels in (width * 8, width * 4, width * 2, width):  # -> (B, 2048, 16)
         x = layers.ReLU()(layers.Conv1DTranspose(channels, 25, 4, padding="same")(x))
-    x = layers.Conv1DTranspose(1, 25, 4, padding="same")(x)                        # -> (B, 8192, 1)
-    return keras.Model(z, layers.Activation("tanh", dtype="float32")(layers.Reshape((samples,))(x)), name="wave_generator")
+    x = layers.Conv1DTranspose(1, 25, 4, padding="same")(x)  # -> (B, 8192, 1)
+    return keras.Model(
+        z,
+        layers.Activation("tanh", dtype="float32")(layers.Reshape((samples,))(x)),
+        name="wave_generator",
+    )
 
 # %% ../nbs/09_wavegan.ipynb #7d83c992
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class PhaseShuffle(layers.Layer):
     "Moves (B, frames, channels) by -n to n frames, mirrored at the edge; one draw a call (Donahue et al. 2019, section 3.3)."
+
     def __init__(self, n=2, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.n, self.draw = n, keras.random.SeedGenerator(seed)
@@ -45,49 +50,68 @@ class PhaseShuffle(layers.Layer):
         padded = ops.pad(x, [(0, 0), (self.n, self.n), (0, 0)], mode="reflect")
         return ops.take(padded, shift + ops.arange(x.shape[1]), axis=1)
 
-    def get_config(self): return super().get_config() | {"n": self.n}
+    def get_config(self):
+        return super().get_config() | {"n": self.n}
 
 # %% ../nbs/09_wavegan.ipynb #3896c9cf
 def wave_critic(
     samples: int = 8192,
-    width: int = 16,    # channels of the first layer (64 in the paper); doubled at each quartering of the length
-    shuffle: int = 2,   # n of `PhaseShuffle`; 0 leaves it out
-) -> keras.Model:       # (B, samples) -> (B, 1)
+    width: int = 16,  # channels of the first layer (64 in the paper); doubled at each quartering of the length
+    shuffle: int = 2,  # n of `PhaseShuffle`; 0 leaves it out
+) -> keras.Model:  # (B, samples) -> (B, 1)
     "Five convolutions of length 25 and stride 4, then one number (Donahue et al. 2019, Table 4)."
     y = keras.Input((samples,))
     x = layers.Reshape((samples, 1))(y)
-    for i in range(5):                                                             # -> (B, 8, 256)
+    for i in range(5):  # -> (B, 8, 256)
         x = layers.LeakyReLU(0.2)(layers.Conv1D(width * 2**i, 25, 4, padding="same")(x))
-        if shuffle and i < 4: x = PhaseShuffle(shuffle)(x)
-    return keras.Model(y, layers.Activation("linear", dtype="float32")(layers.Dense(1)(layers.Flatten()(x))), name="wave_critic")
+        if shuffle and i < 4:
+            x = PhaseShuffle(shuffle)(x)
+    return keras.Model(
+        y,
+        layers.Activation("linear", dtype="float32")(layers.Dense(1)(layers.Flatten()(x))),
+        name="wave_critic",
+    )
 
 # %% ../nbs/09_wavegan.ipynb #f2a51c75
 @dataclass(frozen=True)
 class WaveRecipe:
     "WaveGAN's settings; the defaults are the paper's but for the width."
+
     width: int = 16
     latent_dim: int = 100
     shuffle: int = 2
-    gp: float = 10.0          # weight of the gradient penalty
+    gp: float = 10.0  # weight of the gradient penalty
     critic_steps: int = 5
-    rate: float = 1e-4        # Adam's, of both
-    ema: float = 0.0          # 0: no averaging
+    rate: float = 1e-4  # Adam's, of both
+    ema: float = 0.0  # 0: no averaging
     batch_size: int = 64
-    conditional = False       # no labels: not a setting, but what `batches` asks
+    conditional = False  # no labels: not a setting, but what `batches` asks
 
 # %% ../nbs/09_wavegan.ipynb #c1dbc36c
 def wave_gan(
-    clips: Clips,                       # (N, samples), samples a multiple of 1024
+    clips: Clips,  # (N, samples), samples a multiple of 1024
     recipe: WaveRecipe = WaveRecipe(),
     seed: int = 0,
 ) -> State:
     "WaveGAN on a data set, ready for `fit`; labels are not used."
     samples = clips.audio.shape[1]
     check_clips(clips)
-    if not samples or samples % 1024: raise InputError(f"{clips.name}: clips of {samples} samples; give a multiple of 1024, such as {max(1, samples // 1024) * 1024}")
-    if recipe.shuffle >= samples // 256: raise InputError(f"shuffle {recipe.shuffle}: the fourth layer has {samples // 256} frames; give less")
+    if not samples or samples % 1024:
+        raise InputError(
+            f"{clips.name}: clips of {samples} samples; give a multiple of 1024, such as {max(1, samples // 1024) * 1024}"
+        )
+    if recipe.shuffle >= samples // 256:
+        raise InputError(
+            f"shuffle {recipe.shuffle}: the fourth layer has {samples // 256} frames; give less"
+        )
     keras.utils.set_random_seed(seed)
-    job = Job(wave_generator(recipe.latent_dim, samples, recipe.width), wave_critic(samples, recipe.width, recipe.shuffle), batches(clips.audio, clips.labels, recipe),
-              losses.wasserstein, weights={"gp": recipe.gp}, critic_steps=recipe.critic_steps)
+    job = Job(
+        wave_generator(recipe.latent_dim, samples, recipe.width),
+        wave_critic(samples, recipe.width, recipe.shuffle),
+        batches(clips.audio, clips.labels, recipe),
+        losses.wasserstein,
+        weights={"gp": recipe.gp},
+        critic_steps=recipe.critic_steps,
+    )
     adam = lambda: keras.optimizers.Adam(recipe.rate, 0.5, 0.9)
     return State(job, adam(), adam(), recipe.ema, seed)

@@ -19,12 +19,17 @@ ASSETS = Path(str(files("gan_audio_tut"))) / "assets"
 # %% ../nbs/05c_weights.ipynb #62198b73
 def checksum(path: Path) -> str:
     "SHA-256 of a file, in hexadecimal."
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/05c_weights.ipynb #99c82be7
 def shipped() -> dict:  # name -> card
     "The networks that come with the package."
-    return {p.stem: json.loads(p.read_text()) for p in sorted(ASSETS.glob("*.json")) if p.with_suffix(".keras").exists()}
+    return {
+        p.stem: json.loads(p.read_text())
+        for p in sorted(ASSETS.glob("*.json"))
+        if p.with_suffix(".keras").exists()
+    }
 
 # %% ../nbs/05c_weights.ipynb #0fd44dba
 def find_model(
@@ -32,13 +37,21 @@ def find_model(
 ) -> Path:
     "The file that `name` means."
     path = Path(name)
-    if str(name) in shipped(): return ASSETS / f"{name}.keras"
+    if str(name) in shipped():
+        return ASSETS / f"{name}.keras"
     if path.is_dir():
-        if (path / "generator.keras").exists(): return path / "generator.keras"
-        if not (path / "config.json").exists(): raise InputError(f"{path}: is no run; give the folder that gan-audio train --out named")
-        raise InputError(f"{path}: holds no generator.keras; finish the run first (gan-audio train ... --resume)")
-    if path.suffix == ".keras" and path.exists(): return path
-    raise InputError(f"{name}: no such model; shipped are {', '.join(shipped()) or 'none'}; or give a run's folder or a .keras file")
+        if (path / "generator.keras").exists():
+            return path / "generator.keras"
+        if not (path / "config.json").exists():
+            raise InputError(f"{path}: is no run; give the folder that gan-audio train --out named")
+        raise InputError(
+            f"{path}: holds no generator.keras; finish the run first (gan-audio train ... --resume)"
+        )
+    if path.suffix == ".keras" and path.exists():
+        return path
+    raise InputError(
+        f"{name}: no such model; shipped are {', '.join(shipped()) or 'none'}; or give a run's folder or a .keras file"
+    )
 
 # %% ../nbs/05c_weights.ipynb #7db631e1
 def modules_named(
@@ -50,21 +63,31 @@ def modules_named(
 # %% ../nbs/05c_weights.ipynb #70e772b8
 def load_model(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
-):                     # keras.Model
+):  # keras.Model
     "The only loader: checks the checksum of what is shipped, and imports the modules whose layers the file names."
     path = find_model(name)
     card = shipped().get(path.stem) if path.parent == ASSETS else None
-    if card and checksum(path) != card["sha256"]: raise InputError(f"{path}: does not match its card; install the package again")
+    if card and checksum(path) != card["sha256"]:
+        raise InputError(f"{path}: does not match its card; install the package again")
     try:
-        with zipfile.ZipFile(path) as z: config = z.read("config.json").decode()
+        with zipfile.ZipFile(path) as z:
+            config = z.read("config.json").decode()
         import keras  # only now: what is wrong so far is answered before TensorFlow loads
-        for module in modules_named(config): importlib.import_module(module)
+
+        for module in modules_named(config):
+            importlib.import_module(module)
         return keras.saving.load_model(path, compile=False)
-    except ModuleNotFoundError as e: raise InputError(f"{path}: needs {e.name}, which is not installed; update the package") from e
+    except ModuleNotFoundError as e:
+        raise InputError(
+            f"{path}: needs {e.name}, which is not installed; update the package"
+        ) from e
     except Exception as e:
-        if isinstance(e, OSError) and e.filename: raise  # it could not even be opened
+        if isinstance(e, OSError) and e.filename:
+            raise  # it could not even be opened
         reason = (str(e).splitlines() or [type(e).__name__])[0][:80]
-        raise InputError(f"{path}: is damaged or no Keras model ({reason}); train or download it again") from e
+        raise InputError(
+            f"{path}: is damaged or no Keras model ({reason}); train or download it again"
+        ) from e
 
 # %% ../nbs/05c_weights.ipynb #aae98160
 MUST = ("about", "data", "licence", "seed", "scores", "limits")  # of a card
@@ -72,12 +95,14 @@ MUST = ("about", "data", "licence", "seed", "scores", "limits")  # of a card
 # %% ../nbs/05c_weights.ipynb #e379803a
 def in_float32(
     model,  # keras.Model
-):          # keras.Model that computes in float32, with the same weights
+):  # keras.Model that computes in float32, with the same weights
     "The same network without any half precision."
     import keras
+
     config = json.dumps(keras.saving.serialize_keras_object(model))
     plain = re.sub(r'"(mixed_)?b?float16"', '"float32"', config)
-    if plain == config: return model
+    if plain == config:
+        return model
     twin = keras.saving.deserialize_keras_object(json.loads(plain))
     twin.set_weights(model.get_weights())
     return twin
@@ -85,27 +110,36 @@ def in_float32(
 # %% ../nbs/05c_weights.ipynb #9fee18a6
 def ship(
     name: str,
-    model,       # keras.Model; stored in float32
+    model,  # keras.Model; stored in float32
     card: dict,  # the fields of `MUST`, and what is needed to use the model: classes, mel settings, ...
 ):
     "Put a model and its card among the shipped ones."
-    if missing := [k for k in MUST if k not in card]: raise InputError(f"{name}: its card lacks {', '.join(missing)}; write them down before they are forgotten")
+    if missing := [k for k in MUST if k not in card]:
+        raise InputError(
+            f"{name}: its card lacks {', '.join(missing)}; write them down before they are forgotten"
+        )
     save_model(ASSETS / f"{name}.keras", in_float32(model))
     card = card | {"parameters": model.count_params(), "sha256": checksum(ASSETS / f"{name}.keras")}
-    with replacing(ASSETS / f"{name}.json") as part: part.write_text(json.dumps(card, indent=1) + "\n")
+    with replacing(ASSETS / f"{name}.json") as part:
+        part.write_text(json.dumps(card, indent=1) + "\n")
 
 # %% ../nbs/05c_weights.ipynb #22986f55
 def card_of(
     name: str | Path,  # a shipped name, a run's folder, or a .keras file
 ) -> dict:
     "What is known of a model: the card of a shipped one, config.json of a run, nothing of a bare file."
-    if str(name) in shipped(): return shipped()[str(name)]
+    if str(name) in shipped():
+        return shipped()[str(name)]
     config = Path(name) / "config.json"  # there before the run is finished
     if not config.exists():
         path = find_model(name)
         config = path.with_name("config.json")
-        if path.name != "generator.keras" or not config.exists(): return {}
-    try: card = json.loads(config.read_text())
-    except ValueError: card = None
-    if not isinstance(card, dict): raise InputError(f"{config}: is damaged; restore it from the run that made it")
+        if path.name != "generator.keras" or not config.exists():
+            return {}
+    try:
+        card = json.loads(config.read_text())
+    except ValueError:
+        card = None
+    if not isinstance(card, dict):
+        raise InputError(f"{config}: is damaged; restore it from the run that made it")
     return card

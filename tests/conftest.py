@@ -1,4 +1,5 @@
 """What every test shares: quiet TensorFlow, and no real data unless it was pointed at."""
+
 import os
 from pathlib import Path
 

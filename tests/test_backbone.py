@@ -1,4 +1,5 @@
 """The spectral head, its listeners, augmentation, and the door to every recipe."""
+
 from dataclasses import replace
 
 import keras
@@ -10,7 +11,9 @@ from gan_audio_tut import backbone, cli, datasets, mel, runs, specgan, training,
 from gan_audio_tut.audio import InputError
 
 CLIPS = datasets.digits("train").take(slice(0, 64))
-SMALL = backbone.SpectralRecipe(width=2, dim=8, blocks=1, batch_size=8, latent_dim=8, fine=4, shift=0.02, gain_db=6.0)
+SMALL = backbone.SpectralRecipe(
+    width=2, dim=8, blocks=1, batch_size=8, latent_dim=8, fine=4, shift=0.02, gain_db=6.0
+)
 
 
 def set_head(n_fft, hop):
@@ -38,19 +41,31 @@ def test_the_head_neither_overflows_nor_goes_dead():
         y = head(told)
         loss = tf.reduce_sum(tf.abs(y))
     gain, a, b = np.split(tape.gradient(loss, told).numpy(), 3, -1)
-    assert np.isfinite(y).all() and np.abs(y).max() > 0 and np.isfinite(a).all() and np.abs(a).max() > 0
+    assert (
+        np.isfinite(y).all()
+        and np.abs(y).max() > 0
+        and np.isfinite(a).all()
+        and np.abs(a).max() > 0
+    )
 
 
 def test_the_head_takes_any_number_of_frames():
     inputs = keras.Input((None, 8))
     net = keras.Model(inputs, backbone.SpectralHead(128, 32)(inputs))
-    assert [net(np.zeros((1, n, 8), np.float32)).shape[1] for n in (2, 9, 100)] == [32, 256, 99 * 32]
+    assert [net(np.zeros((1, n, 8), np.float32)).shape[1] for n in (2, 9, 100)] == [
+        32,
+        256,
+        99 * 32,
+    ]
 
 
 @pytest.mark.parametrize("dilation, ends", [(1, (17, 23)), (4, (14, 26))])
 def test_the_reach_of_a_block(dilation, ends):
     inputs = keras.Input((40, 4))
-    net = keras.Model(inputs, backbone.frame_block(backbone.frame_block(inputs, kernel=5), kernel=3, dilation=dilation))
+    net = keras.Model(
+        inputs,
+        backbone.frame_block(backbone.frame_block(inputs, kernel=5), kernel=3, dilation=dilation),
+    )
     x = np.random.default_rng(0).standard_normal((1, 40, 4)).astype(np.float32)
     y = x.copy()
     y[0, 20] += 1
@@ -69,7 +84,9 @@ def test_a_fresh_generator_is_quiet():
 
 
 def test_log_spectrogram():
-    y = np.stack([np.zeros(4096), np.sin(2 * np.pi * 1000 * np.arange(4096) / 8000)]).astype(np.float32)
+    y = np.stack([np.zeros(4096), np.sin(2 * np.pi * 1000 * np.arange(4096) / 8000)]).astype(
+        np.float32
+    )
     p = backbone.log_spectrogram(y, 64, 32).numpy()
     assert p.shape == (2, 128, 32) and np.allclose(p[0], np.log(1e-3) / 3.5 + 1)
     assert p[1].argmax(-1)[1:].tolist() == [8] * 127 and p.min() > -1 and p.max() < 2
@@ -78,15 +95,19 @@ def test_log_spectrogram():
 def test_the_listeners_pass_a_finite_gradient_at_silence():
     y = tf.Variable(tf.zeros((2, 8192)))
     view = backbone.views_of(mel.MelConfig(), SMALL)
-    judge = backbone.together([specgan.picture_discriminator(width=2), backbone.frame_discriminator(width=2)], 10)
-    with tf.GradientTape() as tape: loss = tf.reduce_sum(judge([*view(y), tf.zeros(2, tf.int32)]))
+    judge = backbone.together(
+        [specgan.picture_discriminator(width=2), backbone.frame_discriminator(width=2)], 10
+    )
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(judge([*view(y), tf.zeros(2, tf.int32)]))
     assert np.isfinite(tape.gradient(loss, y).numpy()).all()
 
 
 @pytest.mark.parametrize("share", [1.0, 0.1, 0.0])
 def test_a_share_of_the_slope(share):
     x = tf.Variable([[0.3, -2.0, 1e-3]])
-    with tf.GradientTape() as tape: y = backbone.softened(x, share)
+    with tf.GradientTape() as tape:
+        y = backbone.softened(x, share)
     assert np.allclose(y, x, rtol=1e-6) and np.allclose(tape.gradient(y, x), share, atol=1e-7)
 
 
@@ -94,18 +115,28 @@ def test_the_share_reaches_the_generator_through_the_view():
     steep = []
     for share in (1.0, 0.1):
         y = tf.Variable(CLIPS.audio[:2])
-        with tf.GradientTape() as tape: loss = tf.reduce_mean(backbone.views_of(mel.MelConfig(), replace(SMALL, share=share))(y)[1])
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(
+                backbone.views_of(mel.MelConfig(), replace(SMALL, share=share))(y)[1]
+            )
         steep.append(tape.gradient(loss, y).numpy())
-    assert np.abs(steep[0]).max() > 0 and np.allclose(steep[1], 0.1 * steep[0], rtol=1e-3, atol=1e-9)
+    assert np.abs(steep[0]).max() > 0 and np.allclose(
+        steep[1], 0.1 * steep[0], rtol=1e-3, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("classes", [0, 10])
 def test_together_is_side_by_side(classes):
-    parts = [specgan.picture_discriminator(classes, 16, 16, 2), backbone.frame_discriminator(classes, 64, 8, 2)]
+    parts = [
+        specgan.picture_discriminator(classes, 16, 16, 2),
+        backbone.frame_discriminator(classes, 64, 8, 2),
+    ]
     label = [tf.range(3)] if classes else []
     views = [tf.random.stateless_normal((3, *d.inputs[0].shape[1:]), (0, 1)) for d in parts]
     apart = [d([v, *label] if classes else v) for d, v in zip(parts, views)]
-    assert np.allclose(backbone.together(parts, classes)([*views, *label]), tf.concat(apart, 1), atol=1e-6)
+    assert np.allclose(
+        backbone.together(parts, classes)([*views, *label]), tf.concat(apart, 1), atol=1e-6
+    )
 
 
 def test_moved_moves_and_scales_each_sound_by_itself():
@@ -134,7 +165,10 @@ def test_a_resumed_run_is_the_run(tmp_path):
 
 def test_augmentation_changes_what_is_judged_and_not_what_is_made():
     "The same first step but for what the discriminator hears."
-    plain, other = (training.fit(backbone.spectral_gan(CLIPS, r), steps=1, progress=False)[0] for r in (replace(SMALL, shift=0.0, gain_db=0.0), SMALL))
+    plain, other = (
+        training.fit(backbone.spectral_gan(CLIPS, r), steps=1, progress=False)[0]
+        for r in (replace(SMALL, shift=0.0, gain_db=0.0), SMALL)
+    )
     assert plain["real_logit"] != other["real_logit"]
     quiet = backbone.spectral_gan(CLIPS, replace(SMALL, shift=0.0, gain_db=0.0))
     y = tf.constant(CLIPS.audio[:2])
@@ -154,10 +188,15 @@ def test_every_recipe_comes_through_the_door():
     for name in backbone.RECIPES:
         state = backbone.build(name, drums, seed=5)
         made = specgan.from_noise(state.job.generator, [0])
-        assert state.seed == 5 and specgan.to_sound(made, specgan.mel_settings(drums)).shape == (1, 8192)
+        assert state.seed == 5 and specgan.to_sound(made, specgan.mel_settings(drums)).shape == (
+            1,
+            8192,
+        )
 
 
 def test_unfit_clips_are_refused():
     short = replace(CLIPS, audio=CLIPS.audio[:, :1000])
-    with pytest.raises(InputError, match="multiple of 2048 samples"): backbone.spectral_gan(short, SMALL)
-    with pytest.raises(InputError, match="finite"): backbone.spectral_gan(replace(CLIPS, audio=CLIPS.audio * np.nan), SMALL)
+    with pytest.raises(InputError, match="multiple of 2048 samples"):
+        backbone.spectral_gan(short, SMALL)
+    with pytest.raises(InputError, match="finite"):
+        backbone.spectral_gan(replace(CLIPS, audio=CLIPS.audio * np.nan), SMALL)

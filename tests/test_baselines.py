@@ -31,13 +31,18 @@ def test_nothing_lost_everything_lost_nothing_there(fill):
     for y in (y, np.zeros(1000, np.float32)):
         assert np.isfinite(fill(y, np.ones(1000, bool))).all()
     assert fill(np.zeros(0, np.float32), np.zeros(0, bool)).shape == (0,)
-    assert not fill(np.zeros(2000, np.float32), np.arange(2000) % 100 < 10).any(), "silence with holes is silence"
+    assert not fill(np.zeros(2000, np.float32), np.arange(2000) % 100 < 10).any(), (
+        "silence with holes is silence"
+    )
 
 
 @pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("lost", [np.zeros(99, bool), np.zeros(100, np.float32), np.zeros((1, 100), bool)])
+@pytest.mark.parametrize(
+    "lost", [np.zeros(99, bool), np.zeros(100, np.float32), np.zeros((1, 100), bool)]
+)
 def test_a_mask_that_does_not_fit_is_refused(fill, lost):
-    with pytest.raises(InputError, match="lost: .*give a bool for each sample"): fill(np.zeros(100, np.float32), lost)
+    with pytest.raises(InputError, match="lost: .*give a bool for each sample"):
+        fill(np.zeros(100, np.float32), lost)
 
 
 @pytest.mark.parametrize("below", [3, 9, 15])
@@ -45,7 +50,9 @@ def test_prediction_mends_clipping_and_goes_only_outwards(below):
     y = voiced()
     clipped, lost = degrade.hard_clip(y, below)
     out = ar_fill(clipped, lost)
-    assert (np.abs(out[lost]) >= np.abs(clipped[lost])).all() and (np.sign(out[lost]) == np.sign(clipped[lost])).all()
+    assert (np.abs(out[lost]) >= np.abs(clipped[lost])).all() and (
+        np.sign(out[lost]) == np.sign(clipped[lost])
+    ).all()
     assert fidelity.si_sdr(y, out) > fidelity.si_sdr(y, clipped) + 3
 
 
@@ -55,7 +62,9 @@ def test_prediction_in_pieces_is_prediction_as_a_whole():
     fill = Local(lambda v: ar_fill(v, v == 0), 8000, 256, 512)
     for size, each in ((512, 700), (3000, 20000), (5000, 333)):
         pieces = [damaged[k : k + each] for k in range(0, len(y), each)]
-        assert np.array_equal(np.concatenate(list(in_pieces(fill, pieces, size))), ar_fill(damaged, damaged == 0))
+        assert np.array_equal(
+            np.concatenate(list(in_pieces(fill, pieces, size))), ar_fill(damaged, damaged == 0)
+        )
 
 
 def test_prediction_is_the_same_at_any_level():
@@ -75,9 +84,20 @@ def test_wiener_keeps_the_length(samples):
     assert out.shape == (samples,) and np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("bad", [{"memory": 1.0}, {"memory": -1}, {"floor": -1}, {"floor": 2}, {"window": 0}, {"memory": np.nan}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"memory": 1.0},
+        {"memory": -1},
+        {"floor": -1},
+        {"floor": 2},
+        {"window": 0},
+        {"memory": np.nan},
+    ],
+)
 def test_wiener_says_what_is_no_setting(bad):
-    with pytest.raises(InputError, match="wiener: "): wiener(0.1 * np.ones(1000, np.float32), 8000, **bad)
+    with pytest.raises(InputError, match="wiener: "):
+        wiener(0.1 * np.ones(1000, np.float32), 8000, **bad)
 
 
 def test_digital_silence_is_not_taken_for_the_noise():
@@ -96,15 +116,18 @@ def test_a_spline_does_not_leave_the_ends():
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_nan_is_refused(fill):
-    with pytest.raises(InputError, match="NaN"): fill(np.full(100, np.nan), np.zeros(100, bool))
+    with pytest.raises(InputError, match="NaN"):
+        fill(np.full(100, np.nan), np.zeros(100, bool))
 
 
 def test_ideal_mask_wants_a_pair():
-    with pytest.raises(InputError, match="as many samples"): ideal_mask(voiced(4000), voiced(4001))
+    with pytest.raises(InputError, match="as many samples"):
+        ideal_mask(voiced(4000), voiced(4001))
 
 
 def test_wiener_says_what_is_too_short():
-    with pytest.raises(InputError, match="pad with"): wiener(0.1 * np.ones(100, np.float32), 8000)
+    with pytest.raises(InputError, match="pad with"):
+        wiener(0.1 * np.ones(100, np.float32), 8000)
 
 
 def test_wiener_takes_away_what_stays_and_keeps_what_comes_and_goes():

@@ -1,4 +1,5 @@
 """Data sets: drums that can be trusted, splits that share nothing, folders with everything in them that goes wrong."""
+
 import functools
 import hashlib
 import http.server
@@ -21,8 +22,12 @@ from gan_audio_tut import audio, datasets
 from gan_audio_tut.audio import InputError
 
 
-def sound(seconds=0.5, sr=8000, freq=440.0): return audio.tone(freq, seconds, sr)
-def one_line(error): return "\n" not in str(error.value) and ("; " in str(error.value))
+def sound(seconds=0.5, sr=8000, freq=440.0):
+    return audio.tone(freq, seconds, sr)
+
+
+def one_line(error):
+    return "\n" not in str(error.value) and ("; " in str(error.value))
 
 
 def test_import_needs_no_tensorflow():
@@ -32,13 +37,21 @@ def test_import_needs_no_tensorflow():
 
 # drums
 
+
 @pytest.fixture(scope="module")
-def machine(): return datasets.drums("train", each=25)
+def machine():
+    return datasets.drums("train", each=25)
 
 
 def test_drums_are_labelled_and_clean(machine):
-    assert machine.audio.shape == (200, 8192) and machine.audio.dtype == np.float32 and machine.labels.dtype == np.int32
-    assert np.array_equal(machine.labels, np.repeat(np.arange(8), 25)) and machine.classes == tuple(datasets.DRUMS)
+    assert (
+        machine.audio.shape == (200, 8192)
+        and machine.audio.dtype == np.float32
+        and machine.labels.dtype == np.int32
+    )
+    assert np.array_equal(machine.labels, np.repeat(np.arange(8), 25)) and machine.classes == tuple(
+        datasets.DRUMS
+    )
     peaks = np.abs(machine.audio).max(1)
     assert np.isfinite(machine.audio).all() and 0.299 < peaks.min() and peaks.max() < 0.901
     assert (np.abs(machine.audio.mean(1)) < 1e-3 * peaks).all()
@@ -47,8 +60,12 @@ def test_drums_are_labelled_and_clean(machine):
 def test_drums_do_not_click_at_either_end(machine):
     assert np.abs(machine.audio[:, [0, -1]]).max() == 0
     loud = np.abs(machine.audio).max(1)
-    assert (np.abs(machine.audio[:, -16:]).max(1) < 0.005 * loud).all(), "the last millisecond is far below the peak"
-    assert (np.abs(np.diff(machine.audio[:, -160:])).max(1) < 0.01 * loud).all(), "no step in the fade"
+    assert (np.abs(machine.audio[:, -16:]).max(1) < 0.005 * loud).all(), (
+        "the last millisecond is far below the peak"
+    )
+    assert (np.abs(np.diff(machine.audio[:, -160:])).max(1) < 0.01 * loud).all(), (
+        "no step in the fade"
+    )
 
 
 def test_drums_lie_where_their_names_say(machine):
@@ -57,8 +74,13 @@ def test_drums_lie_where_their_names_say(machine):
     middle = {k: np.median(centre[machine.labels == i]) for i, k in enumerate(machine.classes)}
     assert middle["kick"] < middle["tom"] < middle["rim"] < middle["snare"] < middle["closed_hat"]
     ring = [np.flatnonzero(np.abs(y) > 0.01 * np.abs(y).max())[-1] / 16000 for y in machine.audio]
-    longest = {k: np.median(np.array(ring)[machine.labels == i]) for i, k in enumerate(machine.classes)}
-    assert longest["rim"] < longest["closed_hat"] + 0.05 < longest["snare"] and 2 * longest["closed_hat"] < longest["open_hat"]
+    longest = {
+        k: np.median(np.array(ring)[machine.labels == i]) for i, k in enumerate(machine.classes)
+    }
+    assert (
+        longest["rim"] < longest["closed_hat"] + 0.05 < longest["snare"]
+        and 2 * longest["closed_hat"] < longest["open_hat"]
+    )
 
 
 def test_drums_vary_within_a_class(machine):
@@ -73,14 +95,18 @@ def test_drums_are_a_function_of_kind_and_seed():
         assert np.array_equal(datasets.drum_hit(kind, 5), datasets.drum_hit(kind, 5))
         assert not np.array_equal(datasets.drum_hit(kind, 5), datasets.drum_hit(kind, 6))
     assert np.array_equal(datasets.drums(each=2).audio[3], datasets.drum_hit("snare", 1))
-    assert not np.allclose(datasets.drum_hit("closed_hat", 0)[:500], datasets.drum_hit("open_hat", 0)[:500])
+    assert not np.allclose(
+        datasets.drum_hit("closed_hat", 0)[:500], datasets.drum_hit("open_hat", 0)[:500]
+    )
 
 
 def test_drum_splits_share_nothing():
     prints = {s: {y.tobytes() for y in datasets.drums(s, each=4).audio} for s in datasets.SPLITS}
     assert all(len(p) == 32 for p in prints.values()) and len(set.union(*prints.values())) == 96
     both = datasets.drums("train+test", each=4)
-    assert {y.tobytes() for y in both.audio} == prints["train"] | prints["test"] and np.bincount(both.labels).tolist() == [8] * 8
+    assert {y.tobytes() for y in both.audio} == prints["train"] | prints["test"] and np.bincount(
+        both.labels
+    ).tolist() == [8] * 8
 
 
 @pytest.mark.parametrize("sr, samples", [(4000, 512), (8000, 4096), (44100, 22050)])
@@ -96,29 +122,49 @@ def test_squares_hold_no_alias():
     assert np.allclose(level[odd], 4 / np.pi / (odd / 777)) and np.delete(level, odd).max() < 1e-9
 
 
-@pytest.mark.parametrize("call", [
-    lambda: datasets.drum_hit("gong"), lambda: datasets.drums("all"), lambda: datasets.drums(each=0), lambda: datasets.drum_hit("kick", samples=1),
-    lambda: datasets.digits("trian"), lambda: datasets.digits(""), lambda: datasets.open_data("drumz"), lambda: datasets.open_data("")])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: datasets.drum_hit("gong"),
+        lambda: datasets.drums("all"),
+        lambda: datasets.drums(each=0),
+        lambda: datasets.drum_hit("kick", samples=1),
+        lambda: datasets.digits("trian"),
+        lambda: datasets.digits(""),
+        lambda: datasets.open_data("drumz"),
+        lambda: datasets.open_data(""),
+    ],
+)
 def test_wrong_calls_are_one_clear_line(call):
-    with pytest.raises(InputError) as error: call()
+    with pytest.raises(InputError) as error:
+        call()
     assert one_line(error)
 
 
 # digits
 
+
 def test_digits_are_all_there():
     parts = {s: datasets.digits(s) for s in datasets.SPLITS}
     assert sum(map(len, parts.values())) == len(datasets.digits("train+valid+test")) == 750
     for clips in parts.values():
-        assert clips.sr == 8000 and clips.audio.shape[1] == 8192 and np.bincount(clips.labels, minlength=10).min() >= 15
-        assert (audio.rms(clips.audio) > audio.from_db(-30)).all() and np.abs(clips.audio).max() <= 1
+        assert (
+            clips.sr == 8000
+            and clips.audio.shape[1] == 8192
+            and np.bincount(clips.labels, minlength=10).min() >= 15
+        )
+        assert (audio.rms(clips.audio) > audio.from_db(-30)).all() and np.abs(
+            clips.audio
+        ).max() <= 1
 
 
 def test_digit_splits_share_no_clip_and_the_test_no_voice():
     parts = {s: datasets.digits(s) for s in datasets.SPLITS}
     assert len({y.tobytes() for c in parts.values() for y in c.audio}) == 750
     test = set(parts["test"].speakers)
-    assert len(test) == 5 and not test & (set(parts["train"].speakers) | set(parts["valid"].speakers))
+    assert len(test) == 5 and not test & (
+        set(parts["train"].speakers) | set(parts["valid"].speakers)
+    )
     names = [parts["test"].voices[v].partition("+") for v in test]
     assert len({accent for accent, _, _ in names}) == len({timbre for _, _, timbre in names}) == 5
 
@@ -127,7 +173,9 @@ def test_digits_sound_apart():
     "The nearest other voice names nearly every digit: labels and audio are in step."
     clips = datasets.digits("train+valid+test")
     frames = clips.audio.reshape(750, 64, 128)
-    bands = np.log(1e-3 + np.abs(np.fft.rfft(frames * np.hanning(128), axis=2)).reshape(750, 64, -1)[..., :64]).reshape(750, -1)
+    bands = np.log(
+        1e-3 + np.abs(np.fft.rfft(frames * np.hanning(128), axis=2)).reshape(750, 64, -1)[..., :64]
+    ).reshape(750, -1)
     far = (bands**2).sum(1) - 2 * bands @ bands.T
     far[clips.speakers[:, None] == clips.speakers] = np.inf
     assert np.mean(clips.labels[far.argmin(1)] == clips.labels) > 0.9
@@ -135,12 +183,18 @@ def test_digits_sound_apart():
 
 # FSDD and Speech Commands
 
+
 @pytest.fixture
 def fake_fsdd(tmp_path):
     "Two digits, three speakers, 12 recordings of each."
     for digit in (0, 7):
         for v, name in enumerate(("ann", "bo_b", "zoë")):
-            for i in range(12): audio.save(tmp_path / "recordings" / f"{digit}_{name}_{i}.wav", sound(0.3, freq=200 + 50 * v), 8000)
+            for i in range(12):
+                audio.save(
+                    tmp_path / "recordings" / f"{digit}_{name}_{i}.wav",
+                    sound(0.3, freq=200 + 50 * v),
+                    8000,
+                )
     (tmp_path / "recordings" / "notes.wav").write_text("no digit")
     (tmp_path / "recordings" / "._0_ann_0.wav").write_text("hidden")
     return tmp_path
@@ -149,9 +203,16 @@ def fake_fsdd(tmp_path):
 def test_fsdd_takes_what_is_there(fake_fsdd):
     parts = {s: datasets.fsdd(s, fake_fsdd) for s in datasets.SPLITS}
     assert {s: len(c) for s, c in parts.items()} == {"train": 12, "valid": 30, "test": 30}
-    assert len(datasets.fsdd("train+valid", fake_fsdd)) == 42 and len({f for c in parts.values() for f in c.files}) == 72
+    assert (
+        len(datasets.fsdd("train+valid", fake_fsdd)) == 42
+        and len({f for c in parts.values() for f in c.files}) == 72
+    )
     for s, clips in parts.items():
-        assert clips.voices == ("ann", "bo_b", "zoë") and set(clips.labels) == {0, 7} and len(clips.classes) == 10
+        assert (
+            clips.voices == ("ann", "bo_b", "zoë")
+            and set(clips.labels) == {0, 7}
+            and len(clips.classes) == 10
+        )
         for f, k, v in zip(clips.files, clips.labels, clips.speakers):
             digit, rest = Path(f).stem.split("_", 1)
             name, i = rest.rsplit("_", 1)
@@ -167,72 +228,136 @@ def test_fsdd_skips_and_counts_a_bad_recording(fake_fsdd, caplog):
 
 
 def test_fsdd_says_what_is_missing(fake_fsdd, tmp_path, monkeypatch):
-    for call, words in ((lambda: datasets.fsdd("validation", fake_fsdd), "validation: no such split"),
-                        (lambda: datasets.fsdd("train", tmp_path / "nowhere"), "fetch('fsdd')")):
-        with pytest.raises(InputError) as error: call()
+    for call, words in (
+        (lambda: datasets.fsdd("validation", fake_fsdd), "validation: no such split"),
+        (lambda: datasets.fsdd("train", tmp_path / "nowhere"), "fetch('fsdd')"),
+    ):
+        with pytest.raises(InputError) as error:
+            call()
         assert words in str(error.value) and one_line(error)
-    for p in fake_fsdd.glob("recordings/*_1?.wav"): p.unlink()
-    with pytest.raises(InputError) as error: datasets.fsdd("train", fake_fsdd)
+    for p in fake_fsdd.glob("recordings/*_1?.wav"):
+        p.unlink()
+    with pytest.raises(InputError) as error:
+        datasets.fsdd("train", fake_fsdd)
     assert one_line(error)
     monkeypatch.setenv("GAN_AUDIO_TUT_DATA_DIR", str(tmp_path / "elsewhere"))
-    with pytest.raises(InputError) as error: datasets.open_data("fsdd")
+    with pytest.raises(InputError) as error:
+        datasets.open_data("fsdd")
     assert str(tmp_path / "elsewhere" / "fsdd") in str(error.value)
 
 
 def test_fsdd_as_it_is(real_data):
     parts = {s: datasets.fsdd(s) for s in datasets.SPLITS}
     voices = len(parts["test"].voices)
-    assert len(parts["test"]) == len(parts["valid"]) == 50 * voices and len(parts["train"]) == 400 * voices
-    assert not set(parts["train"].files) & set(parts["test"].files) and np.bincount(parts["test"].labels).tolist() == [5 * voices] * 10
+    assert (
+        len(parts["test"]) == len(parts["valid"]) == 50 * voices
+        and len(parts["train"]) == 400 * voices
+    )
+    assert (
+        not set(parts["train"].files) & set(parts["test"].files)
+        and np.bincount(parts["test"].labels).tolist() == [5 * voices] * 10
+    )
     assert parts["test"].sr == 8000 and np.isfinite(parts["test"].audio).all()
 
 
-NOISES = [(fold, source, take, number, kind) for fold in range(1, 6) for source, number, kind in ((100 + fold, 0, "dog"), (200 + fold, 10, "rain")) for take in "AB"]
+NOISES = [
+    (fold, source, take, number, kind)
+    for fold in range(1, 6)
+    for source, number, kind in ((100 + fold, 0, "dog"), (200 + fold, 10, "rain"))
+    for take in "AB"
+]
 
 
 @pytest.fixture(params=["as published", "by kind"])
 def fake_esc10(request, tmp_path):
     "ESC-10 in both layouts; as published, among ESC-50's other classes."
     for fold, source, take, number, kind in NOISES:
-        name = f"{fold}-{source}-{take}-{number}.wav" if request.param == "as published" else f"{fold}-{source}-{take}.wav"
-        audio.save(tmp_path / ("audio" if request.param == "as published" else kind) / name, sound(0.5, 16000, source), 16000)
+        name = (
+            f"{fold}-{source}-{take}-{number}.wav"
+            if request.param == "as published"
+            else f"{fold}-{source}-{take}.wav"
+        )
+        audio.save(
+            tmp_path / ("audio" if request.param == "as published" else kind) / name,
+            sound(0.5, 16000, source),
+            16000,
+        )
     if request.param == "as published":
         audio.save(tmp_path / "audio" / "1-300-A-14.wav", sound(0.5, 16000), 16000)
-        rows = [f"{fold}-{source}-{take}-{number}.wav,{fold},{number},{kind},True,{source},{take}" for fold, source, take, number, kind in NOISES]
+        rows = [
+            f"{fold}-{source}-{take}-{number}.wav,{fold},{number},{kind},True,{source},{take}"
+            for fold, source, take, number, kind in NOISES
+        ]
         (tmp_path / "meta").mkdir()
-        (tmp_path / "meta" / "esc50.csv").write_text("\n".join(["filename,fold,target,category,esc10,src_file,take", *rows, "1-300-A-14.wav,1,14,chirping_birds,False,300,A", ""]))
+        (tmp_path / "meta" / "esc50.csv").write_text(
+            "\n".join(
+                [
+                    "filename,fold,target,category,esc10,src_file,take",
+                    *rows,
+                    "1-300-A-14.wav,1,14,chirping_birds,False,300,A",
+                    "",
+                ]
+            )
+        )
     return tmp_path
 
 
 def test_esc10_keeps_recordings_together(fake_esc10):
     parts = {s: datasets.esc10(s, fake_esc10, sr=4000, samples=2000) for s in datasets.SPLITS}
     assert {s: len(c) for s, c in parts.items()} == {"train": 8, "valid": 4, "test": 8}
-    assert all(c.classes == ("dog", "rain") and c.audio.shape[1] == 2000 and set(c.labels) == {0, 1} for c in parts.values())
-    assert {Path(f).name[0] for f in parts["valid"].files} == {"3"} and {Path(f).name[0] for f in parts["test"].files} == {"4", "5"}
+    assert all(
+        c.classes == ("dog", "rain") and c.audio.shape[1] == 2000 and set(c.labels) == {0, 1}
+        for c in parts.values()
+    )
+    assert {Path(f).name[0] for f in parts["valid"].files} == {"3"} and {
+        Path(f).name[0] for f in parts["test"].files
+    } == {"4", "5"}
     assert datasets.esc10("test", fake_esc10).audio.shape == (8, 40000)
 
 
 def test_esc10_says_what_is_missing(fake_esc10, tmp_path):
-    for options in ({"split": "dev"}, {"split": None}, {"root": tmp_path / "nowhere"}, {"samples": 0}, {"sr": 0}, {"sr": 8000.0}, {"samples": 10.5}):
-        with pytest.raises(InputError) as error: datasets.esc10(**{"root": fake_esc10} | options)
+    for options in (
+        {"split": "dev"},
+        {"split": None},
+        {"root": tmp_path / "nowhere"},
+        {"samples": 0},
+        {"sr": 0},
+        {"sr": 8000.0},
+        {"samples": 10.5},
+    ):
+        with pytest.raises(InputError) as error:
+            datasets.esc10(**{"root": fake_esc10} | options)
         assert one_line(error)
 
 
-@pytest.mark.parametrize("table", [b"", b"filename;fold\n", b"\xff\xfe\x00", b"filename,fold,target,category,esc10\n", b"filename,category,esc10\nnone-of-these.wav,dog,True\n"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        b"filename;fold\n",
+        b"\xff\xfe\x00",
+        b"filename,fold,target,category,esc10\n",
+        b"filename,category,esc10\nnone-of-these.wav,dog,True\n",
+    ],
+)
 def test_a_damaged_table_of_esc50_is_named(tmp_path, table):
     audio.save(tmp_path / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "esc50.csv").write_bytes(table)
-    with pytest.raises(InputError, match="esc50.csv") as error: datasets.esc10("train", tmp_path)
+    with pytest.raises(InputError, match="esc50.csv") as error:
+        datasets.esc10("train", tmp_path)
     assert one_line(error)
     (tmp_path / "meta" / "esc50.csv").unlink()
-    with pytest.raises(InputError, match="holds no ESC-10"): datasets.esc10("train", tmp_path)
+    with pytest.raises(InputError, match="holds no ESC-10"):
+        datasets.esc10("train", tmp_path)
 
 
 def test_esc50_may_lie_in_a_folder_of_its_own(tmp_path):
     audio.save(tmp_path / "ESC-50-master" / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
     (tmp_path / "ESC-50-master" / "meta").mkdir()
-    (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text("\ufefffilename,category,esc10\n1-100-A-0.wav,dog,TRUE\n")  # as a spreadsheet saves it
+    (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text(
+        "\ufefffilename,category,esc10\n1-100-A-0.wav,dog,TRUE\n"
+    )  # as a spreadsheet saves it
     assert datasets.esc10("train", tmp_path).classes == ("dog",)
 
 
@@ -240,51 +365,81 @@ def test_esc50_may_lie_in_a_folder_of_its_own(tmp_path):
 def fake_sc09(tmp_path):
     for i, who in enumerate(("aa11", "bb22", "cc33", "dd44")):
         for word in ("zero", "nine", "cat"):
-            for take in range(2): audio.save(tmp_path / word / f"{who}_nohash_{take}.wav", sound(0.4, 16000, 200 + 40 * i), 16000)
+            for take in range(2):
+                audio.save(
+                    tmp_path / word / f"{who}_nohash_{take}.wav",
+                    sound(0.4, 16000, 200 + 40 * i),
+                    16000,
+                )
     for name, who in (("validation_list.txt", "bb22"), ("testing_list.txt", "cc33")):
-        (tmp_path / name).write_text("".join(f"{w}/{who}_nohash_{t}.wav\n" for w in ("zero", "nine", "cat") for t in range(2)))
+        (tmp_path / name).write_text(
+            "".join(
+                f"{w}/{who}_nohash_{t}.wav\n" for w in ("zero", "nine", "cat") for t in range(2)
+            )
+        )
     return tmp_path
 
 
 def test_sc09_follows_the_lists(fake_sc09):
     parts = {s: datasets.sc09(s, fake_sc09) for s in datasets.SPLITS}
     assert {s: len(c) for s, c in parts.items()} == {"train": 8, "valid": 4, "test": 4}
-    assert {c.voices[v] for c in (parts["train"],) for v in c.speakers} == {"aa11", "dd44"} and set(parts["test"].speakers) == {2}
-    assert set(parts["train"].labels) == {0, 9} and parts["train"].audio.shape == (8, 8192) and parts["train"].sr == 8000
+    assert {c.voices[v] for c in (parts["train"],) for v in c.speakers} == {"aa11", "dd44"} and set(
+        parts["test"].speakers
+    ) == {2}
+    assert (
+        set(parts["train"].labels) == {0, 9}
+        and parts["train"].audio.shape == (8, 8192)
+        and parts["train"].sr == 8000
+    )
     assert len(datasets.sc09("train+test", fake_sc09)) == 12
 
 
 def test_sc09_says_what_is_missing(fake_sc09, tmp_path):
     for split, root in (("dev", fake_sc09), ("train", tmp_path / "nowhere")):
-        with pytest.raises(InputError) as error: datasets.sc09(split, root)
+        with pytest.raises(InputError) as error:
+            datasets.sc09(split, root)
         assert one_line(error)
     (fake_sc09 / "testing_list.txt").unlink()
-    with pytest.raises(InputError, match="holds no Speech Commands"): datasets.sc09("train", fake_sc09)
+    with pytest.raises(InputError, match="holds no Speech Commands"):
+        datasets.sc09("train", fake_sc09)
 
 
 def test_voicebank_pairs_by_name_and_says_what_is_missing(tmp_path):
     for name in ("train/p226_001", "train/p287_002", "train/p301_001", "test/p232_001"):
         part, stem = name.split("/")
-        for kind in ("noisy", "clean"): audio.save(tmp_path / f"{kind}_{part}set_wav" / f"{stem}.wav", sound(0.1, 48000), 48000)
+        for kind in ("noisy", "clean"):
+            audio.save(tmp_path / f"{kind}_{part}set_wav" / f"{stem}.wav", sound(0.1, 48000), 48000)
     parts = {s: datasets.voicebank(s, tmp_path) for s in datasets.SPLITS}
-    assert {s: [clean.stem for _, clean in pairs] for s, pairs in parts.items()} == {"train": ["p301_001"], "valid": ["p226_001", "p287_002"], "test": ["p232_001"]}
-    assert all(a.parent.name.startswith("noisy") and b.parent.name.startswith("clean") and b.is_file() for pairs in parts.values() for a, b in pairs)
+    assert {s: [clean.stem for _, clean in pairs] for s, pairs in parts.items()} == {
+        "train": ["p301_001"],
+        "valid": ["p226_001", "p287_002"],
+        "test": ["p232_001"],
+    }
+    assert all(
+        a.parent.name.startswith("noisy") and b.parent.name.startswith("clean") and b.is_file()
+        for pairs in parts.values()
+        for a, b in pairs
+    )
     assert len(datasets.voicebank("train+valid+test", tmp_path)) == 4
     parts["test"][0][1].unlink()
     for split, word in (("test", "p232_001.wav: has no clean one"), ("dev", "dev")):
-        with pytest.raises(InputError, match=word) as error: datasets.voicebank(split, tmp_path)
+        with pytest.raises(InputError, match=word) as error:
+            datasets.voicebank(split, tmp_path)
         assert one_line(error)
-    with pytest.raises(InputError, match="holds no VoiceBank-DEMAND"): datasets.voicebank("train", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="holds no VoiceBank-DEMAND"):
+        datasets.voicebank("train", tmp_path / "nowhere")
 
 
 # the download
+
 
 @pytest.fixture
 def shop(tmp_path, fake_fsdd, monkeypatch):
     "An archive of FSDD's form, served on this machine; `data_dir` is empty."
     served = tmp_path / "served"
     served.mkdir()
-    with tarfile.open(served / "v1.tar.gz", "w:gz") as tar: tar.add(fake_fsdd / "recordings", "free-1/recordings")
+    with tarfile.open(served / "v1.tar.gz", "w:gz") as tar:
+        tar.add(fake_fsdd / "recordings", "free-1/recordings")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *a: None)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -299,12 +454,21 @@ def shop(tmp_path, fake_fsdd, monkeypatch):
     server.server_close()
 
 
-def left(tmp_path): return sorted(p.name for p in (tmp_path / "home").iterdir()) if (tmp_path / "home").exists() else []
+def left(tmp_path):
+    return (
+        sorted(p.name for p in (tmp_path / "home").iterdir())
+        if (tmp_path / "home").exists()
+        else []
+    )
 
 
 def test_fetch_puts_it_where_the_loader_looks(shop, tmp_path, monkeypatch):
     where = datasets.fetch("fsdd")
-    assert where == datasets.data_dir() / "fsdd" and len(datasets.fsdd("test")) == 30 and left(tmp_path) == ["fsdd"]
+    assert (
+        where == datasets.data_dir() / "fsdd"
+        and len(datasets.fsdd("test")) == 30
+        and left(tmp_path) == ["fsdd"]
+    )
     monkeypatch.setitem(datasets.SOURCES, "fsdd", ("http://127.0.0.1:9/gone", "0" * 64, "free-1"))
     assert datasets.fetch("fsdd") == where, "what is there is not downloaded again"
 
@@ -312,36 +476,54 @@ def test_fetch_puts_it_where_the_loader_looks(shop, tmp_path, monkeypatch):
 def test_fetch_of_an_archive_without_a_top_folder(shop, tmp_path, monkeypatch):
     url, sha256, _ = datasets.SOURCES["fsdd"]
     monkeypatch.setitem(datasets.SOURCES, "sc09", (url, sha256, ""))
-    assert (datasets.fetch("sc09") / "free-1" / "recordings").is_dir() and left(tmp_path) == ["sc09"]
+    assert (datasets.fetch("sc09") / "free-1" / "recordings").is_dir() and left(tmp_path) == [
+        "sc09"
+    ]
 
 
 def test_fetch_without_network(shop, tmp_path, monkeypatch):
-    monkeypatch.setitem(datasets.SOURCES, "fsdd", ("http://127.0.0.1:9/v1.tar.gz", "0" * 64, "free-1"))
-    with pytest.raises(InputError) as error: datasets.fetch("fsdd")
-    assert one_line(error) and "http://127.0.0.1:9/v1.tar.gz" in str(error.value) and str(datasets.data_dir() / "fsdd") in str(error.value)
+    monkeypatch.setitem(
+        datasets.SOURCES, "fsdd", ("http://127.0.0.1:9/v1.tar.gz", "0" * 64, "free-1")
+    )
+    with pytest.raises(InputError) as error:
+        datasets.fetch("fsdd")
+    assert (
+        one_line(error)
+        and "http://127.0.0.1:9/v1.tar.gz" in str(error.value)
+        and str(datasets.data_dir() / "fsdd") in str(error.value)
+    )
     assert left(tmp_path) == []
 
 
 def test_fetch_of_something_else(shop, tmp_path, monkeypatch):
     url, _, inner = datasets.SOURCES["fsdd"]
     monkeypatch.setitem(datasets.SOURCES, "fsdd", (url, "0" * 64, inner))
-    with pytest.raises(InputError, match="SHA-256") as error: datasets.fetch("fsdd")
+    with pytest.raises(InputError, match="SHA-256") as error:
+        datasets.fetch("fsdd")
     assert one_line(error) and left(tmp_path) == []
     monkeypatch.setitem(datasets.SOURCES, "fsdd", (url + ".old", "0" * 64, inner))
-    with pytest.raises(InputError, match="cannot be downloaded") as error: datasets.fetch("fsdd")
+    with pytest.raises(InputError, match="cannot be downloaded") as error:
+        datasets.fetch("fsdd")
     assert one_line(error) and left(tmp_path) == []
 
 
 def test_interrupted_unpacking_never_looks_complete(shop, tmp_path, monkeypatch):
     import pooch
+
     whole = pooch.Untar._extract_file
+
     def half(self, fname, extract_dir):
         whole(self, fname, extract_dir)
-        for p in list(Path(extract_dir).rglob("7_*.wav")): p.unlink()
+        for p in list(Path(extract_dir).rglob("7_*.wav")):
+            p.unlink()
         raise KeyboardInterrupt
+
     monkeypatch.setattr(pooch.Untar, "_extract_file", half)
-    with pytest.raises(KeyboardInterrupt): datasets.fetch("fsdd")
-    assert left(tmp_path) == ["fsdd.tar.gz"], "the checked download is kept, nothing that looks like data"
+    with pytest.raises(KeyboardInterrupt):
+        datasets.fetch("fsdd")
+    assert left(tmp_path) == ["fsdd.tar.gz"], (
+        "the checked download is kept, nothing that looks like data"
+    )
     monkeypatch.setattr(pooch.Untar, "_extract_file", whole)
     shop.shutdown()  # the second attempt needs no network
     datasets.fetch("fsdd")
@@ -355,17 +537,21 @@ def test_fetch_over_an_empty_folder(shop, tmp_path):
 
 def test_fetch_where_nothing_can_be_written(shop, tmp_path):
     (tmp_path / "home").write_text("a file in the way")
-    with pytest.raises(InputError) as error: datasets.fetch("fsdd")
+    with pytest.raises(InputError) as error:
+        datasets.fetch("fsdd")
     assert one_line(error)
-    with pytest.raises(InputError, match="nothing to download") as error: datasets.fetch("mnist")
+    with pytest.raises(InputError, match="nothing to download") as error:
+        datasets.fetch("mnist")
     assert one_line(error)
 
 
 # a folder of yours
 
+
 def truncated_flac(p):
     audio.save(p, audio.noise(2, 8000), 8000)
     p.write_bytes(p.read_bytes()[:9000])
+
 
 BAD = {
     "text.wav": lambda p: p.write_text("not a sound"),
@@ -375,8 +561,12 @@ BAD = {
     "one sample.wav": lambda p: sf.write(p, np.ones(1) * 0.5, 8000),
     "silence.wav": lambda p: sf.write(p, np.zeros(16000), 8000),
     "offset only.wav": lambda p: sf.write(p, np.full(16000, 0.3), 8000),
-    "nan.wav": lambda p: sf.write(p, np.where(np.arange(8000) == 99, np.nan, sound(1)), 8000, "FLOAT"),
-    "inf.wav": lambda p: sf.write(p, np.where(np.arange(8000) == 7999, np.inf, sound(1)), 8000, "FLOAT"),
+    "nan.wav": lambda p: sf.write(
+        p, np.where(np.arange(8000) == 99, np.nan, sound(1)), 8000, "FLOAT"
+    ),
+    "inf.wav": lambda p: sf.write(
+        p, np.where(np.arange(8000) == 7999, np.inf, sound(1)), 8000, "FLOAT"
+    ),
     "huge.wav": lambda p: sf.write(p, 20000 * sound(1), 8000, "FLOAT"),
     "broken link.wav": lambda p: p.symlink_to("nowhere.wav"),
     "link to itself.wav": lambda p: p.symlink_to(p.name),
@@ -389,16 +579,27 @@ def test_one_bad_file_among_good_ones(name, tmp_path, caplog):
     audio.save(tmp_path / "good.wav", sound(), 8000)
     BAD[name](tmp_path / name)
     clips = datasets.folder(tmp_path)
-    assert len(clips) == 1 and clips.files == (str(tmp_path / "good.wav"),) and np.isfinite(clips.audio).all()
-    assert len(caplog.messages) == 2 and name in caplog.messages[0] and "; " in caplog.messages[0] and caplog.messages[1] == "skipped 1 of 2 files"
-    with pytest.raises(InputError) as error: datasets.folder(tmp_path, strict=True)
+    assert (
+        len(clips) == 1
+        and clips.files == (str(tmp_path / "good.wav"),)
+        and np.isfinite(clips.audio).all()
+    )
+    assert (
+        len(caplog.messages) == 2
+        and name in caplog.messages[0]
+        and "; " in caplog.messages[0]
+        and caplog.messages[1] == "skipped 1 of 2 files"
+    )
+    with pytest.raises(InputError) as error:
+        datasets.folder(tmp_path, strict=True)
     assert name in str(error.value) and one_line(error)
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_nothing_usable(name, tmp_path, caplog):
     BAD[name](tmp_path / name)
-    with pytest.raises(InputError) as error: datasets.open_data(str(tmp_path))
+    with pytest.raises(InputError) as error:
+        datasets.open_data(str(tmp_path))
     assert one_line(error) and name in caplog.messages[0]
 
 
@@ -407,27 +608,37 @@ def test_folders_that_are_none(tmp_path):
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     for path in ("missing", "empty", "file.wav"):
         for opened in (datasets.folder, datasets.open_data):
-            with pytest.raises(InputError) as error: opened(tmp_path / path)
+            with pytest.raises(InputError) as error:
+                opened(tmp_path / path)
             assert one_line(error) and str(tmp_path / path) in str(error.value)
-    with pytest.raises(InputError) as error: datasets.folder(tmp_path, sr=0)
+    with pytest.raises(InputError) as error:
+        datasets.folder(tmp_path, sr=0)
     assert one_line(error)
 
 
 def test_classes_are_subfolders(tmp_path, caplog):
     audio.save(tmp_path / "a kick" / "in" / "deep.wav", sound(), 8000)
     audio.save(tmp_path / "große Trommel" / "eins zwei.flac", sound(), 8000)
-    for i in range(3): audio.save(tmp_path / "鼓" / f"{i}.ogg", sound(), 8000)
+    for i in range(3):
+        audio.save(tmp_path / "鼓" / f"{i}.ogg", sound(), 8000)
     (tmp_path / "all bad").mkdir()
     (tmp_path / "all bad" / "x.wav").write_text("x")
     (tmp_path / "nothing").mkdir()
     clips = datasets.folder(tmp_path)
-    assert clips.classes == ("a kick", "große Trommel", "鼓") and clips.labels.tolist() == [0, 1, 2, 2, 2]
+    assert clips.classes == ("a kick", "große Trommel", "鼓") and clips.labels.tolist() == [
+        0,
+        1,
+        2,
+        2,
+        2,
+    ]
     assert clips.name == tmp_path.name and all(Path(f).is_file() for f in clips.files)
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path, caplog):
     audio.save(tmp_path / "GOOD.WAV", sound(), 8000)
-    for name in ("._GOOD.wav", ".hidden.wav", "cover.jpg", "readme.txt"): (tmp_path / name).write_text("x")
+    for name in ("._GOOD.wav", ".hidden.wav", "cover.jpg", "readme.txt"):
+        (tmp_path / name).write_text("x")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "object.wav").write_text("x")
     assert len(datasets.folder(tmp_path, strict=True)) == 1 and not caplog.messages
@@ -445,7 +656,9 @@ def test_links_to_folders(tmp_path):
 
 def test_a_name_that_is_no_text(tmp_path, caplog):
     audio.save(tmp_path / "good.wav", sound(), 8000)
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")).write_bytes((tmp_path / "good.wav").read_bytes())
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")).write_bytes(
+        (tmp_path / "good.wav").read_bytes()
+    )
     assert len(datasets.folder(tmp_path)) == 1 and "rename" in caplog.messages[0]
     caplog.messages[0].encode()
 
@@ -457,8 +670,13 @@ def as_nobody():
     folder.chmod(0o755)
     audio.save(folder / "good" / "a.wav", sound(), 8000)
     root = os.geteuid() == 0
-    yield folder, (lambda: os.seteuid(65534) if root else None), (lambda: os.seteuid(0) if root else None)
-    if root: os.seteuid(0)
+    yield (
+        folder,
+        (lambda: os.seteuid(65534) if root else None),
+        (lambda: os.seteuid(0) if root else None),
+    )
+    if root:
+        os.seteuid(0)
     subprocess.run(["chmod", "-R", "u+rwx", str(folder)])
     subprocess.run(["rm", "-r", str(folder)])
 
@@ -467,12 +685,16 @@ def as_nobody():
 def test_permissions(what, as_nobody, caplog):
     folder, lower, back = as_nobody
     audio.save(folder / "bad" / "b.wav", sound(), 8000)
-    {"file": folder / "bad" / "b.wav", "folder": folder / "bad", "locked folder": folder / "bad"}[what].chmod(0o000 if what != "locked folder" else 0o644)
+    {"file": folder / "bad" / "b.wav", "folder": folder / "bad", "locked folder": folder / "bad"}[
+        what
+    ].chmod(0o000 if what != "locked folder" else 0o644)
     lower()
     try:
         clips = datasets.folder(folder)
-        with pytest.raises(InputError) as error: datasets.folder(folder, strict=True)
-    finally: back()
+        with pytest.raises(InputError) as error:
+            datasets.folder(folder, strict=True)
+    finally:
+        back()
     assert len(clips) == 1 and clips.classes == ("good",) and "bad" in caplog.messages[0]
     assert "bad" in str(error.value) and "permissions" in str(error.value) and one_line(error)
 
@@ -483,7 +705,11 @@ def test_any_rate_and_channel_count(sr, channels, tmp_path):
     sf.write(tmp_path / "x.wav", np.stack([sound(0.5, sr, 220)] * channels, 1), sr)
     clips = datasets.folder(tmp_path, sr=8000, strict=True)
     strongest = np.abs(np.fft.rfft(clips.audio[0])).argmax() * 8000 / 8192
-    assert clips.audio.shape == (1, 8192) and abs(strongest - 220) < 2 and 0.4 < np.abs(clips.audio).max() < 0.6
+    assert (
+        clips.audio.shape == (1, 8192)
+        and abs(strongest - 220) < 2
+        and 0.4 < np.abs(clips.audio).max() < 0.6
+    )
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
@@ -494,7 +720,13 @@ def test_any_format(suffix, tmp_path):
 
 def test_silence_is_cut_and_quiet_is_kept(tmp_path):
     gap, hit = np.zeros(12000), sound(0.8)
-    audio.save(tmp_path / "hits.wav", 0.01 * np.concatenate([gap, hit, gap, hit, gap]) + audio.noise(6.1, 8000, level=1e-5)[: 36000 + 12800], 8000, "FLOAT")
+    audio.save(
+        tmp_path / "hits.wav",
+        0.01 * np.concatenate([gap, hit, gap, hit, gap])
+        + audio.noise(6.1, 8000, level=1e-5)[: 36000 + 12800],
+        8000,
+        "FLOAT",
+    )
     clips = datasets.folder(tmp_path)
     assert len(clips) == 2 and (np.abs(clips.audio[:, :80]).max(1) > 1e-4).all()
     assert np.allclose(np.sort(np.abs(clips.audio).max(1)), 0.005, rtol=0.02)
@@ -505,16 +737,32 @@ def test_a_long_recording_is_cut_without_loss(tmp_path):
     audio.save(tmp_path / "y.wav", y, 8000, "FLOAT")
     clips = datasets.folder(tmp_path, samples=4096)
     whole = len(y) // 4096
-    assert np.array_equal(clips.audio[:whole].reshape(-1), y[: whole * 4096]), "sound that goes on is cut edge to edge"
-    assert len(clips) == whole + 1 and np.array_equal(clips.audio[-1][: len(y) % 4096], y[whole * 4096 :]) and clips.audio[-1][-1] == 0
+    assert np.array_equal(clips.audio[:whole].reshape(-1), y[: whole * 4096]), (
+        "sound that goes on is cut edge to edge"
+    )
+    assert (
+        len(clips) == whole + 1
+        and np.array_equal(clips.audio[-1][: len(y) % 4096], y[whole * 4096 :])
+        and clips.audio[-1][-1] == 0
+    )
 
 
 def test_pieces_at_the_limits(tmp_path):
     def count(n):
         audio.save(tmp_path / "y.wav", audio.noise(n / 8000, 8000), 8000)
         return len(datasets.folder(tmp_path, samples=1024))
-    assert [count(n) for n in (161, 1023, 1024, 1025, 1024 + 255, 1024 + 256, 2048)] == [1, 1, 1, 1, 1, 2, 2]
-    with pytest.raises(InputError): count(159)
+
+    assert [count(n) for n in (161, 1023, 1024, 1025, 1024 + 255, 1024 + 256, 2048)] == [
+        1,
+        1,
+        1,
+        1,
+        1,
+        2,
+        2,
+    ]
+    with pytest.raises(InputError):
+        count(159)
 
 
 def test_samples_stay_within_full_scale(tmp_path):
@@ -523,15 +771,21 @@ def test_samples_stay_within_full_scale(tmp_path):
 
 
 def test_the_limit_is_shared_by_the_classes(tmp_path, caplog):
-    for name, seconds in (("long", 60), ("short", 2)): audio.save(tmp_path / name / "x.wav", audio.noise(seconds, 8000), 8000)
+    for name, seconds in (("long", 60), ("short", 2)):
+        audio.save(tmp_path / name / "x.wav", audio.noise(seconds, 8000), 8000)
     clips = datasets.folder(tmp_path, samples=8000, limit=20)
-    assert np.bincount(clips.labels).tolist() == [10, 2] and "long" in caplog.messages[0] and len(caplog.messages) == 1
+    assert (
+        np.bincount(clips.labels).tolist() == [10, 2]
+        and "long" in caplog.messages[0]
+        and len(caplog.messages) == 1
+    )
 
 
 def test_half_an_hour_in_bounded_memory(tmp_path):
     y = audio.noise(60, 8000)
     with sf.SoundFile(tmp_path / "hours.wav", "w", 8000, 1) as f:
-        for _ in range(30): f.write(y)
+        for _ in range(30):
+            f.write(y)
     start = time.process_time()
     tracemalloc.start()
     few = datasets.folder(tmp_path, limit=100)
@@ -540,19 +794,28 @@ def test_half_an_hour_in_bounded_memory(tmp_path):
     all_of_it = datasets.folder(tmp_path)
     large = tracemalloc.get_traced_memory()[1] - few.audio.nbytes
     tracemalloc.stop()
-    assert len(few) == 100 and small < 8e6, f"{small / 1e6:.1f} MB for {few.audio.nbytes / 1e6:.1f} MB"
+    assert len(few) == 100 and small < 8e6, (
+        f"{small / 1e6:.1f} MB for {few.audio.nbytes / 1e6:.1f} MB"
+    )
     assert len(all_of_it) == 1758 and large < 1.3 * all_of_it.audio.nbytes, f"{large / 1e6:.1f} MB"
     assert time.process_time() - start < 20
 
 
 # one way in
 
+
 def test_open_data(tmp_path):
     audio.save(tmp_path / "a" / "x.wav", sound(), 8000)
-    assert datasets.open_data("drums", "valid", each=1).name == "drums" and len(datasets.open_data("digits", "test")) == 150
-    assert len(datasets.open_data(str(tmp_path), sr=16000)) == len(datasets.open_data(tmp_path)) == 1
+    assert (
+        datasets.open_data("drums", "valid", each=1).name == "drums"
+        and len(datasets.open_data("digits", "test")) == 150
+    )
+    assert (
+        len(datasets.open_data(str(tmp_path), sr=16000)) == len(datasets.open_data(tmp_path)) == 1
+    )
     for split in ("test", "train+valid", "all"):
-        with pytest.raises(InputError) as error: datasets.open_data(tmp_path, split)
+        with pytest.raises(InputError) as error:
+            datasets.open_data(tmp_path, split)
         assert one_line(error)
 
 
@@ -561,20 +824,32 @@ def test_take_keeps_rows_together(fake_fsdd):
     for index in (clips.speakers == 1, np.array([4, 2]), slice(3, 9)):
         part = clips.take(index)
         where = [clips.files.index(f) for f in part.files]
-        assert np.array_equal(part.audio, clips.audio[where]) and np.array_equal(part.labels, clips.labels[where]) and np.array_equal(part.speakers, clips.speakers[where])
+        assert (
+            np.array_equal(part.audio, clips.audio[where])
+            and np.array_equal(part.labels, clips.labels[where])
+            and np.array_equal(part.speakers, clips.speakers[where])
+        )
 
 
 def test_batches_compute_a_feature_once_and_shuffle_anew():
     import tensorflow as tf
+
     clips, seen = datasets.drums(each=40, samples=256), []
-    def peak(y): return tf.numpy_function(lambda a: seen.append(len(a)) or np.abs(a).max(1), [y], tf.float32)
+
+    def peak(y):
+        return tf.numpy_function(lambda a: seen.append(len(a)) or np.abs(a).max(1), [y], tf.float32)
+
     data = datasets.batches(clips, peak, batch_size=50)
     epochs = [[(x.numpy(), k.numpy()) for x, k in data] for _ in range(3)]
     assert sum(seen) == len(clips), "the second and third epoch compute nothing"
     truth = sorted(zip(np.abs(clips.audio).max(1).tolist(), clips.labels.tolist()))
     flat = [[row for x, k in e for row in zip(x.tolist(), k.tolist())] for e in epochs]
     assert all(sorted(f) == truth for f in flat) and flat[0] != flat[1] != flat[2]
-    again = [row for x, k in datasets.batches(clips, peak, batch_size=50) for row in zip(x.numpy().tolist(), k.numpy().tolist())]
+    again = [
+        row
+        for x, k in datasets.batches(clips, peak, batch_size=50)
+        for row in zip(x.numpy().tolist(), k.numpy().tolist())
+    ]
     assert again == flat[0], "the order is a function of the seed"
     assert [len(k) for _, k in epochs[0]] == [50] * 6 + [20]
 
@@ -588,19 +863,27 @@ def test_the_library_logs_and_does_not_print(tmp_path, capfd):
 
 
 def test_a_link_does_not_swallow_another_class(tmp_path):
-    for name in ("a", "b"): audio.save(tmp_path / name / "x.wav", sound(), 8000)
+    for name in ("a", "b"):
+        audio.save(tmp_path / name / "x.wav", sound(), 8000)
     (tmp_path / "a" / "more").symlink_to(tmp_path / "b")
     clips = datasets.folder(tmp_path, strict=True)
     assert clips.classes == ("a", "b") and np.bincount(clips.labels).tolist() == [1, 1]
 
 
 def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
-    for name in "pq": audio.save(tmp_path / f"{name}.wav", sound(), 8000)
+    for name in "pq":
+        audio.save(tmp_path / f"{name}.wav", sound(), 8000)
     assert len(datasets.folder(tmp_path, limit=2)) == 2 and caplog.messages == []
-    assert len(datasets.folder(tmp_path, limit=1)) == 1 and "full at 1" in caplog.messages[0] and len(caplog.messages) == 1
+    assert (
+        len(datasets.folder(tmp_path, limit=1)) == 1
+        and "full at 1" in caplog.messages[0]
+        and len(caplog.messages) == 1
+    )
 
 
-@pytest.mark.parametrize("labels", [[0], [0, 0, 0], [[0], [1]], [0, 2], [-1, 0], [0.0, 1.0]], ids=str)
+@pytest.mark.parametrize(
+    "labels", [[0], [0, 0, 0], [[0], [1]], [0, 2], [-1, 0], [0.0, 1.0]], ids=str
+)
 def test_labels_that_do_not_fit_are_refused(labels):
     with pytest.raises(InputError, match="^mine: labels [^\n]*; [^\n]*$"):
         datasets.Clips("mine", 8000, ("a", "b"), np.zeros((2, 10), np.float32), np.array(labels))

@@ -9,7 +9,8 @@ from gan_audio_tut.audio import InputError, rms, to_db
 SR = 8000
 
 
-def rng(seed=0): return np.random.default_rng(seed)
+def rng(seed=0):
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,19 @@ def test_noise_stands_where_it_was_asked_to(words, snr_db, level):
     assert y.dtype == n.dtype == np.float32 and np.allclose(y - n, level * words, atol=1e-6)
 
 
-@pytest.mark.parametrize("clean, noise", [(np.zeros(9), np.ones(9)), (np.ones(9), np.zeros(9)), (np.ones(9), np.ones(8)), (np.full(9, np.nan), np.ones(9)), (np.ones(0), np.ones(0))])
+@pytest.mark.parametrize(
+    "clean, noise",
+    [
+        (np.zeros(9), np.ones(9)),
+        (np.ones(9), np.zeros(9)),
+        (np.ones(9), np.ones(8)),
+        (np.full(9, np.nan), np.ones(9)),
+        (np.ones(0), np.ones(0)),
+    ],
+)
 def test_what_has_no_ratio_is_refused(clean, noise):
-    with pytest.raises(InputError): degrade.add_noise(clean, noise, 0.0)
+    with pytest.raises(InputError):
+        degrade.add_noise(clean, noise, 0.0)
 
 
 @pytest.mark.parametrize("name, slope", degrade.COLOURS.items())
@@ -36,8 +47,12 @@ def test_what_has_no_ratio_is_refused(clean, noise):
 def test_colours_fall_as_they_should(name, slope, sr):
     y = degrade.coloured(20 * sr, sr, rng(), slope)
     power, f = np.abs(np.fft.rfft(y)) ** 2, np.fft.rfftfreq(len(y), 1 / sr)
-    octaves = [10 * np.log10(power[(f >= low) & (f < 2 * low)].mean()) for low in (200, 400, 800, 1600)]
-    assert np.diff(octaves) == pytest.approx(slope, abs=0.4) and rms(y) == pytest.approx(1, abs=1e-3)
+    octaves = [
+        10 * np.log10(power[(f >= low) & (f < 2 * low)].mean()) for low in (200, 400, 800, 1600)
+    ]
+    assert np.diff(octaves) == pytest.approx(slope, abs=0.4) and rms(y) == pytest.approx(
+        1, abs=1e-3
+    )
     assert power[f < 19].sum() < 1e-9 * power.sum()
 
 
@@ -47,15 +62,22 @@ def test_mains_hum_at_multiples_only(freq):
     power = np.abs(np.fft.rfft(y)) ** 2
     at = (np.arange(1, int(1500 / freq)) * freq * 4).astype(int)
     assert power[at].sum() > 0.95 * power.sum() and rms(y) == pytest.approx(1, abs=1e-3)
-    even = [power[at[1::2]].sum() / power[at[::2]].sum() for power in (np.abs(np.fft.rfft(degrade.mains(4 * SR, SR, rng(k), freq))) ** 2 for k in range(20))]
+    even = [
+        power[at[1::2]].sum() / power[at[::2]].sum()
+        for power in (
+            np.abs(np.fft.rfft(degrade.mains(4 * SR, SR, rng(k), freq))) ** 2 for k in range(20)
+        )
+    ]
     assert np.mean(even) < 0.05
 
 
 def test_a_stretch_goes_round():
     y = degrade.stretch_of([np.arange(10.0)], 35, rng())
     assert len(y) == 35 and set(np.diff(y)) == {1.0, -9.0}
-    with pytest.raises(InputError): degrade.stretch_of([np.zeros(0)], 5, rng())
-    with pytest.raises(InputError): degrade.stretch_of([], 5, rng())
+    with pytest.raises(InputError):
+        degrade.stretch_of([np.zeros(0)], 5, rng())
+    with pytest.raises(InputError):
+        degrade.stretch_of([], 5, rng())
 
 
 def test_babble_and_equaliser_keep_their_level(words):
@@ -71,54 +93,121 @@ def test_babble_and_equaliser_keep_their_level(words):
 def test_hard_clipping_tells_what_it_cut(words, below):
     y, cut = degrade.hard_clip(words, below)
     assert to_db(np.abs(y).max() / np.abs(words).max()) == pytest.approx(-below, abs=1e-3)
-    assert np.array_equal(y[~cut], words[~cut]) and (np.abs(words[cut]) > np.abs(y[cut])).all() and (np.sign(words[cut]) == np.sign(y[cut])).all()
+    assert (
+        np.array_equal(y[~cut], words[~cut])
+        and (np.abs(words[cut]) > np.abs(y[cut])).all()
+        and (np.sign(words[cut]) == np.sign(y[cut])).all()
+    )
 
 
 def test_clipping_leaves_silence_alone():
     y = np.zeros(5, np.float32)
     hard, cut = degrade.hard_clip(y, 6.0)
-    assert np.array_equal(hard, y) and not cut.any() and np.array_equal(degrade.soft_clip(y, 12.0), y)
+    assert (
+        np.array_equal(hard, y) and not cut.any() and np.array_equal(degrade.soft_clip(y, 12.0), y)
+    )
 
 
 Y = np.sin(np.arange(8000) / 7).astype(np.float32)
 WRONG = {  # a function of a sound -> it must refuse every sound that is none
-    "add_noise": lambda y: degrade.add_noise(y, Y, 0.0), "under noise": lambda y: degrade.add_noise(Y, y, 0.0), "equalised": lambda y: degrade.equalised(y, rng()),
-    "hard_clip": lambda y: degrade.hard_clip(y, 6.0), "soft_clip": lambda y: degrade.soft_clip(y, 6.0), "narrow": lambda y: degrade.narrow(y, SR, 2000),
-    "coarse": lambda y: degrade.coarse(y, 8), "codec": lambda y: degrade.codec(y, SR), "gaps": lambda y: degrade.gaps(y, SR, rng()),
-    "reverberate": lambda y: degrade.reverberate(y, Y[:9]), "in a room": lambda y: degrade.reverberate(Y, y), "damage": lambda y: degrade.damage(y, SR, "clip"),
-    "stretch_of": lambda y: degrade.stretch_of([y], 9, rng())}
+    "add_noise": lambda y: degrade.add_noise(y, Y, 0.0),
+    "under noise": lambda y: degrade.add_noise(Y, y, 0.0),
+    "equalised": lambda y: degrade.equalised(y, rng()),
+    "hard_clip": lambda y: degrade.hard_clip(y, 6.0),
+    "soft_clip": lambda y: degrade.soft_clip(y, 6.0),
+    "narrow": lambda y: degrade.narrow(y, SR, 2000),
+    "coarse": lambda y: degrade.coarse(y, 8),
+    "codec": lambda y: degrade.codec(y, SR),
+    "gaps": lambda y: degrade.gaps(y, SR, rng()),
+    "reverberate": lambda y: degrade.reverberate(y, Y[:9]),
+    "in a room": lambda y: degrade.reverberate(Y, y),
+    "damage": lambda y: degrade.damage(y, SR, "clip"),
+    "stretch_of": lambda y: degrade.stretch_of([y], 9, rng()),
+}
 
 
-@pytest.mark.parametrize("y", [np.where(np.arange(8000) == 5, np.nan, Y), np.stack([Y, Y]), (Y * 30000).astype(np.int16), Y[:0], np.float32(1), 1e39 * Y.astype(float)], ids=["nan", "stereo", "int16", "empty", "number", "huge"])
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.where(np.arange(8000) == 5, np.nan, Y),
+        np.stack([Y, Y]),
+        (Y * 30000).astype(np.int16),
+        Y[:0],
+        np.float32(1),
+        1e39 * Y.astype(float),
+    ],
+    ids=["nan", "stereo", "int16", "empty", "number", "huge"],
+)
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_sound_is_refused(name, y):
-    with pytest.raises(InputError) as error: WRONG[name](y)
+    with pytest.raises(InputError) as error:
+        WRONG[name](y)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("call", [
-    lambda: degrade.add_noise(Y, Y, np.nan), lambda: degrade.coloured(0, SR, rng()), lambda: degrade.coloured(9, -1, rng()), lambda: degrade.coloured(9, SR, rng(), np.nan),
-    lambda: degrade.coloured(99, SR, rng(), lowest=4001), lambda: degrade.mains(99, 0, rng()), lambda: degrade.mains(99, SR, rng(), 1e-6), lambda: degrade.mains(99, SR, rng(), 5000.0),
-    lambda: degrade.stretch_of(Y, 9, rng()), lambda: degrade.babble([Y], 9, rng(), 0), lambda: degrade.equalised(Y, rng(), np.nan), lambda: degrade.equalised(Y, rng(), points=1),
-    lambda: degrade.hard_clip(Y, -6), lambda: degrade.soft_clip(Y, 1e4), lambda: degrade.narrow(Y, SR, 0.2), lambda: degrade.coarse(Y, 4.5), lambda: degrade.coarse(Y, 8, True, 0),
-    lambda: degrade.codec(Y * 1e30, SR), lambda: degrade.codec(Y, 0), lambda: degrade.codec(Y, "8000"), lambda: degrade.gaps(Y, SR, rng(), 0), lambda: degrade.gaps(Y, SR, rng(), 1.5),
-    lambda: degrade.gaps(Y, SR, rng(), 2, 0.2, 0.1), lambda: degrade.gaps(Y, SR, rng(), 2, clear=-1), lambda: degrade.gaps(Y, -8000, rng()), lambda: degrade.room(SR, rng(), 0),
-    lambda: degrade.room(0, rng()), lambda: degrade.room(SR, rng(), direct=np.nan), lambda: degrade.damage(Y, SR, "clip", -1), lambda: degrade.damage(Y, SR, "clip", 1.5),
-    lambda: degrade.damage(Y, SR, "clip", None), lambda: degrade.damage(Y, SR, "clip", "a"), lambda: degrade.damage(Y, None, "noise")])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: degrade.add_noise(Y, Y, np.nan),
+        lambda: degrade.coloured(0, SR, rng()),
+        lambda: degrade.coloured(9, -1, rng()),
+        lambda: degrade.coloured(9, SR, rng(), np.nan),
+        lambda: degrade.coloured(99, SR, rng(), lowest=4001),
+        lambda: degrade.mains(99, 0, rng()),
+        lambda: degrade.mains(99, SR, rng(), 1e-6),
+        lambda: degrade.mains(99, SR, rng(), 5000.0),
+        lambda: degrade.stretch_of(Y, 9, rng()),
+        lambda: degrade.babble([Y], 9, rng(), 0),
+        lambda: degrade.equalised(Y, rng(), np.nan),
+        lambda: degrade.equalised(Y, rng(), points=1),
+        lambda: degrade.hard_clip(Y, -6),
+        lambda: degrade.soft_clip(Y, 1e4),
+        lambda: degrade.narrow(Y, SR, 0.2),
+        lambda: degrade.coarse(Y, 4.5),
+        lambda: degrade.coarse(Y, 8, True, 0),
+        lambda: degrade.codec(Y * 1e30, SR),
+        lambda: degrade.codec(Y, 0),
+        lambda: degrade.codec(Y, "8000"),
+        lambda: degrade.gaps(Y, SR, rng(), 0),
+        lambda: degrade.gaps(Y, SR, rng(), 1.5),
+        lambda: degrade.gaps(Y, SR, rng(), 2, 0.2, 0.1),
+        lambda: degrade.gaps(Y, SR, rng(), 2, clear=-1),
+        lambda: degrade.gaps(Y, -8000, rng()),
+        lambda: degrade.room(SR, rng(), 0),
+        lambda: degrade.room(0, rng()),
+        lambda: degrade.room(SR, rng(), direct=np.nan),
+        lambda: degrade.damage(Y, SR, "clip", -1),
+        lambda: degrade.damage(Y, SR, "clip", 1.5),
+        lambda: degrade.damage(Y, SR, "clip", None),
+        lambda: degrade.damage(Y, SR, "clip", "a"),
+        lambda: degrade.damage(Y, None, "noise"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(call):
-    with pytest.raises(InputError) as error: call()
+    with pytest.raises(InputError) as error:
+        call()
     assert "\n" not in str(error.value)
 
 
 def test_a_seed_may_be_several_numbers():
     same = [degrade.damage(Y, SR, "noise", s)[0] for s in ((3, 7), (3, 7), (3, 8), 4, (4,))]
-    assert np.array_equal(same[0], same[1]) and not np.array_equal(same[0], same[2]) and np.array_equal(same[3], same[4])
+    assert (
+        np.array_equal(same[0], same[1])
+        and not np.array_equal(same[0], same[2])
+        and np.array_equal(same[3], same[4])
+    )
 
 
 def test_soft_clipping_can_be_undone(words):
-    y, peak, gain = degrade.soft_clip(words, 12.0), np.abs(words).max(), 10 ** (12 / 20) / np.abs(words).max()
+    y, peak, gain = (
+        degrade.soft_clip(words, 12.0),
+        np.abs(words).max(),
+        10 ** (12 / 20) / np.abs(words).max(),
+    )
     assert np.abs(y).max() == pytest.approx(peak, rel=1e-5)
-    assert np.allclose(np.arctanh(y.astype(float) * np.tanh(gain * peak) / peak) / gain, words, atol=1e-4)
+    assert np.allclose(
+        np.arctanh(y.astype(float) * np.tanh(gain * peak) / peak) / gain, words, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("sr, highest", [(8000, 2000), (16000, 4000), (44100, 5513.3)])
@@ -126,27 +215,54 @@ def test_narrow_takes_the_top_and_moves_nothing(sr, highest):
     y = degrade.coloured(2 * sr, sr, rng())
     z, f = degrade.narrow(y, sr, highest), np.fft.rfftfreq(2 * sr, 1 / sr)
     power = lambda v: np.abs(np.fft.rfft(v * np.hanning(len(v)))) ** 2
-    assert len(z) == len(y) and power(z)[f > 1.1 * highest].sum() < 1e-5 * power(y)[f > 1.1 * highest].sum()
+    assert (
+        len(z) == len(y)
+        and power(z)[f > 1.1 * highest].sum() < 1e-5 * power(y)[f > 1.1 * highest].sum()
+    )
     low = lambda v: np.fft.irfft(np.fft.rfft(v) * (f < 0.85 * highest), len(y))
     assert fidelity.delay(y, z) == 0 and np.corrcoef(low(y), low(z))[0, 1] > 0.999
     for wrong in (0, sr / 2, np.nan):
-        with pytest.raises(InputError): degrade.narrow(y, sr, wrong)
+        with pytest.raises(InputError):
+            degrade.narrow(y, sr, wrong)
 
 
 def test_coarse_numbers():
     y = np.linspace(-1, 1, 10001, dtype=np.float32)
-    assert len(np.unique(degrade.coarse(y, 3))) == len(np.unique(degrade.coarse(y, 3, law=True))) == 7
+    assert (
+        len(np.unique(degrade.coarse(y, 3))) == len(np.unique(degrade.coarse(y, 3, law=True))) == 7
+    )
     assert np.abs(degrade.coarse(y, 8) - y).max() <= 0.5 / 127 + 1e-6
     for law in (False, True):
         once = degrade.coarse(y, 6, law)
-        assert np.allclose(degrade.coarse(once, 6, law), once, atol=1e-6) and np.allclose(degrade.coarse(-y, 6, law), -once) and degrade.coarse(np.zeros(1), 6, law)[0] == 0
+        assert (
+            np.allclose(degrade.coarse(once, 6, law), once, atol=1e-6)
+            and np.allclose(degrade.coarse(-y, 6, law), -once)
+            and degrade.coarse(np.zeros(1), 6, law)[0] == 0
+        )
     quiet = 0.01 * y
-    assert fidelity.snr(quiet, degrade.coarse(quiet, 8, law=True)) > fidelity.snr(quiet, degrade.coarse(quiet, 8)) + 10
+    assert (
+        fidelity.snr(quiet, degrade.coarse(quiet, 8, law=True))
+        > fidelity.snr(quiet, degrade.coarse(quiet, 8)) + 10
+    )
     for bits in (1, 17):
-        with pytest.raises(InputError): degrade.coarse(y, bits)
+        with pytest.raises(InputError):
+            degrade.coarse(y, bits)
 
 
-@pytest.mark.parametrize("name, sr", [("mp3", 8000), ("mp3", 44100), ("mp3", 96000), ("vorbis", 8000), ("vorbis", 22050), ("vorbis", 12345), ("opus", 16000), ("opus", 44100), ("opus", 48000)])
+@pytest.mark.parametrize(
+    "name, sr",
+    [
+        ("mp3", 8000),
+        ("mp3", 44100),
+        ("mp3", 96000),
+        ("vorbis", 8000),
+        ("vorbis", 22050),
+        ("vorbis", 12345),
+        ("opus", 16000),
+        ("opus", 44100),
+        ("opus", 48000),
+    ],
+)
 def test_codecs_move_nothing(words, name, sr):
     y = audio.resample(words, SR, sr)
     small, good = degrade.codec(y, sr, name), degrade.codec(y, sr, name, squeeze=0.0)
@@ -161,7 +277,8 @@ def test_a_long_sound_does_not_overflow_vorbis():
 
 def test_codecs_say_what_they_cannot():
     for options in ({"name": "flac"}, {"squeeze": 1.5}, {"squeeze": -1}):
-        with pytest.raises(InputError) as error: degrade.codec(np.zeros(800, np.float32), **({"sr": SR} | options))
+        with pytest.raises(InputError) as error:
+            degrade.codec(np.zeros(800, np.float32), **({"sr": SR} | options))
         assert "\n" not in str(error.value)
 
 
@@ -170,11 +287,16 @@ def test_gaps_do_not_touch(words):
         y, mask = degrade.gaps(words, SR, rng(seed), 3, 0.02, 0.1, clear=0.05)
         runs = [(k, len(list(g))) for k, g in itertools.groupby(mask)]
         assert [k for k, _ in runs] == [False, True] * 3 + [False]
-        assert all(160 <= n <= 800 if k else n >= 400 for k, n in runs) and (y[mask] == 0).all() and np.array_equal(y[~mask], words[~mask])
+        assert (
+            all(160 <= n <= 800 if k else n >= 400 for k, n in runs)
+            and (y[mask] == 0).all()
+            and np.array_equal(y[~mask], words[~mask])
+        )
 
 
 def test_gaps_that_do_not_fit_are_refused(words):
-    with pytest.raises(InputError, match="fewer or shorter"): degrade.gaps(words[:1000], SR, rng(), 3)
+    with pytest.raises(InputError, match="fewer or shorter"):
+        degrade.gaps(words[:1000], SR, rng(), 3)
 
 
 def test_gaps_stay_apart_even_when_told_to_be_close(words):
@@ -198,7 +320,10 @@ def band_t60(sr, low, high, t60=0.4):
     n, power = int(0.016 * sr), 0.0
     for seed in range(12):
         h = degrade.room(sr, rng(seed), t60)[int(0.06 * sr) :]
-        p, f = np.abs(np.fft.rfft(h[: len(h) // n * n].reshape(-1, n) * np.hanning(n))) ** 2, np.fft.rfftfreq(n, 1 / sr)
+        p, f = (
+            np.abs(np.fft.rfft(h[: len(h) // n * n].reshape(-1, n) * np.hanning(n))) ** 2,
+            np.fft.rfftfreq(n, 1 / sr),
+        )
         power = power + p[:, (f > low) & (f < high)].sum(1)
     db = 10 * np.log10(power)
     at = np.flatnonzero(db > db[0] - 35)
@@ -207,7 +332,9 @@ def band_t60(sr, low, high, t60=0.4):
 
 @pytest.mark.parametrize("sr", [8000, 44100])
 def test_high_dies_twice_as_fast(sr):
-    assert band_t60(sr, 300, 1800) == pytest.approx(0.4, rel=0.1) and band_t60(sr, 2300, sr / 2) == pytest.approx(0.2, rel=0.1)
+    assert band_t60(sr, 300, 1800) == pytest.approx(0.4, rel=0.1) and band_t60(
+        sr, 2300, sr / 2
+    ) == pytest.approx(0.2, rel=0.1)
 
 
 @pytest.mark.parametrize("sr", [8000, 44100])
@@ -232,19 +359,30 @@ def test_every_kind_by_seed(words, kind, sr):
     again, _ = degrade.damage(y, sr, kind, 3, noises=[y[::-1]], voices=[y])
     assert np.array_equal(seen[3][0], again) and len({v.tobytes() for v, _ in seen}) > 1
     for v, done in seen:
-        assert v.shape == y.shape and v.dtype == np.float32 and np.isfinite(v).all() and done.kind == kind and done.settings
-        if done.mask is not None: assert np.array_equal(v[~done.mask], y[~done.mask]) and done.mask.any()
-        if done.noise is not None: assert np.array_equal(y + done.noise, v)
+        assert (
+            v.shape == y.shape
+            and v.dtype == np.float32
+            and np.isfinite(v).all()
+            and done.kind == kind
+            and done.settings
+        )
+        if done.mask is not None:
+            assert np.array_equal(v[~done.mask], y[~done.mask]) and done.mask.any()
+        if done.noise is not None:
+            assert np.array_equal(y + done.noise, v)
 
 
-@pytest.mark.parametrize("kind", sorted(set(degrade.KINDS) - {"codec"}))  # a codec drops what is too quiet to hear
+@pytest.mark.parametrize(
+    "kind", sorted(set(degrade.KINDS) - {"codec"})
+)  # a codec drops what is too quiet to hear
 def test_the_level_does_not_matter(words, kind):
     loud, quiet = (degrade.damage(level * words, SR, kind, 1)[0] / level for level in (1.0, 1e-3))
     assert np.allclose(loud, quiet, atol=2e-3)
 
 
 def test_short_sounds_have_their_gap(words):
-    for seed in range(20): assert degrade.damage(words[:1100], SR, "gaps", seed)[1].mask.any()
+    for seed in range(20):
+        assert degrade.damage(words[:1100], SR, "gaps", seed)[1].mask.any()
 
 
 def test_noise_says_its_true_level(words):
@@ -255,11 +393,22 @@ def test_noise_says_its_true_level(words):
 
 def test_silent_recordings_do_not_stop_a_training(words):
     for seed in range(12):
-        y, done = degrade.damage(words, SR, "noise", seed, noises=[np.zeros(100)], voices=[np.zeros(100)])
+        y, done = degrade.damage(
+            words, SR, "noise", seed, noises=[np.zeros(100)], voices=[np.zeros(100)]
+        )
         assert np.isfinite(y).all() and done.settings["source"] in {*degrade.COLOURS, "mains"}
 
 
-@pytest.mark.parametrize("kind, y", [("rust", np.ones(800)), ("noise", np.zeros(800)), ("gaps", np.ones(100)), ("noise", np.zeros(0))])
+@pytest.mark.parametrize(
+    "kind, y",
+    [
+        ("rust", np.ones(800)),
+        ("noise", np.zeros(800)),
+        ("gaps", np.ones(100)),
+        ("noise", np.zeros(0)),
+    ],
+)
 def test_what_cannot_be_damaged_is_named(kind, y):
-    with pytest.raises(InputError) as error: degrade.damage(y, SR, kind)
+    with pytest.raises(InputError) as error:
+        degrade.damage(y, SR, kind)
     assert "\n" not in str(error.value)

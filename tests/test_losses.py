@@ -1,4 +1,5 @@
 """Every loss against its formula: values, slopes, the best discriminator, and what an honest game rewards."""
+
 import ast
 import importlib.util
 import os
@@ -21,7 +22,8 @@ NAMES = ["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "
 LOG2 = np.log(2)
 
 
-def total(terms): return sum(terms.values())
+def total(terms):
+    return sum(terms.values())
 
 
 def slopes(f, *inputs):
@@ -30,7 +32,10 @@ def slopes(f, *inputs):
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         out = total(f(*inputs))
-    return [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(inputs, tape.gradient(out, inputs))]
+    return [
+        np.zeros(x.shape) if g is None else g.numpy()
+        for x, g in zip(inputs, tape.gradient(out, inputs))
+    ]
 
 
 def test_all_six_are_pairs_of_functions_that_name_their_terms():
@@ -42,14 +47,17 @@ def test_all_six_are_pairs_of_functions_that_name_their_terms():
             assert terms and all(k.startswith(prefix) and v.shape == () for k, v in terms.items())
 
 
-@pytest.mark.parametrize("name, d, g", [
-    ("minimax", {"d_real": LOG2, "d_fake": LOG2}, {"g_fake": -LOG2}),
-    ("non_saturating", {"d_real": LOG2, "d_fake": LOG2}, {"g_fake": LOG2}),
-    ("least_squares", {"d_real": 1, "d_fake": 0}, {"g_fake": 1}),
-    ("hinge", {"d_real": 1, "d_fake": 1}, {"g_fake": 0}),
-    ("wasserstein", {"d_real": 0, "d_fake": 0}, {"g_fake": 0}),
-    ("relativistic", {"d_pair": LOG2}, {"g_pair": LOG2}),
-])
+@pytest.mark.parametrize(
+    "name, d, g",
+    [
+        ("minimax", {"d_real": LOG2, "d_fake": LOG2}, {"g_fake": -LOG2}),
+        ("non_saturating", {"d_real": LOG2, "d_fake": LOG2}, {"g_fake": LOG2}),
+        ("least_squares", {"d_real": 1, "d_fake": 0}, {"g_fake": 1}),
+        ("hinge", {"d_real": 1, "d_fake": 1}, {"g_fake": 0}),
+        ("wasserstein", {"d_real": 0, "d_fake": 0}, {"g_fake": 0}),
+        ("relativistic", {"d_pair": LOG2}, {"g_pair": LOG2}),
+    ],
+)
 def test_values_at_logits_zero(name, d, g):
     loss, zeros = getattr(losses, name), tf.zeros([5, 1])
     for f, known in ((loss.d_loss, d), (loss.g_loss, g)):
@@ -70,7 +78,9 @@ def test_slopes_are_the_formulas(r, f):
     for name, (d_real, d_fake, g_fake) in known.items():
         loss = getattr(losses, name)
         by_real, by_fake = slopes(loss.d_loss, [float(r)], [float(f)])
-        assert by_real[0] == pytest.approx(d_real, abs=1e-6) and by_fake[0] == pytest.approx(d_fake, abs=1e-6)
+        assert by_real[0] == pytest.approx(d_real, abs=1e-6) and by_fake[0] == pytest.approx(
+            d_fake, abs=1e-6
+        )
         assert slopes(loss.g_loss, [float(r)], [float(f)])[1][0] == pytest.approx(g_fake, abs=1e-6)
 
 
@@ -79,7 +89,13 @@ def test_finite_at_logits_of_forty(name):
     loss = getattr(losses, name)
     for r in (-40.0, 40.0):
         for f in (-40.0, 40.0):
-            for side in loss: assert np.isfinite([total(side(tf.constant([r]), tf.constant([f]))), *np.ravel(slopes(side, [r], [f]))]).all()
+            for side in loss:
+                assert np.isfinite(
+                    [
+                        total(side(tf.constant([r]), tf.constant([f]))),
+                        *np.ravel(slopes(side, [r], [f])),
+                    ]
+                ).all()
 
 
 def test_the_mean_is_over_examples():
@@ -98,7 +114,9 @@ def test_against_keras():
     d = losses.minimax.d_loss(real, fake)
     assert float(d["d_real"]) == pytest.approx(float(bce(np.ones(32), real)), abs=1e-6)
     assert float(d["d_fake"]) == pytest.approx(float(bce(np.zeros(32), fake)), abs=1e-6)
-    assert float(total(losses.non_saturating.g_loss(real, fake))) == pytest.approx(float(bce(np.ones(32), fake)), abs=1e-6)
+    assert float(total(losses.non_saturating.g_loss(real, fake))) == pytest.approx(
+        float(bce(np.ones(32), fake)), abs=1e-6
+    )
     d = losses.hinge.d_loss(real, fake)
     assert float(d["d_real"]) == pytest.approx(float(hinge(np.ones(32), real)), abs=1e-6)
     assert float(d["d_fake"]) == pytest.approx(float(hinge(-np.ones(32), fake)), abs=1e-6)
@@ -108,8 +126,11 @@ def test_against_keras():
 def test_flattery_does_not_pay(name):
     "A discriminator that calls everything real must lose to one that listens; a generator must gain by being believed."
     loss, yes, no = getattr(losses, name), tf.ones(8), -tf.ones(8)
-    honest, flatterer, fooled = (float(total(loss.d_loss(*a))) for a in ((yes, no), (yes, yes), (no, yes)))
-    if name == "least_squares": honest = float(total(loss.d_loss(yes, 0 * no)))  # its "fake" is 0
+    honest, flatterer, fooled = (
+        float(total(loss.d_loss(*a))) for a in ((yes, no), (yes, yes), (no, yes))
+    )
+    if name == "least_squares":
+        honest = float(total(loss.d_loss(yes, 0 * no)))  # its "fake" is 0
     assert honest < flatterer < fooled
     assert float(total(loss.g_loss(yes, yes))) < float(total(loss.g_loss(yes, no)))
 
@@ -126,7 +147,8 @@ def test_relativistic_sees_only_differences_and_refuses_to_broadcast():
     a, b = tf.random.normal([16], seed=1), tf.random.normal([16], seed=2)
     for side in losses.relativistic:
         assert float(total(side(a + 7, b + 7))) == pytest.approx(float(total(side(a, b))), abs=1e-5)
-        with pytest.raises(ValueError, match=r"\(16, 1\) and \(16,\)"): side(a[:, None], b)
+        with pytest.raises(ValueError, match=r"\(16, 1\) and \(16,\)"):
+            side(a[:, None], b)
 
 
 PITCHES = np.linspace(-5, 3, 33)
@@ -140,19 +162,30 @@ def over_all_pairs(d_loss, logits):
     return tf.reduce_sum(tf.reshape(tf.constant(P[:, None] * Q[None], tf.float32), [-1]) * each)
 
 
-@pytest.mark.parametrize("name, best", [
-    ("minimax", np.log(P / Q)),
-    ("least_squares", P / (P + Q)),
-    ("hinge", np.sign(P - Q)),
-    ("relativistic", np.log(P / Q)),
-])
+@pytest.mark.parametrize(
+    "name, best",
+    [
+        ("minimax", np.log(P / Q)),
+        ("least_squares", P / (P + Q)),
+        ("hinge", np.sign(P - Q)),
+        ("relativistic", np.log(P / Q)),
+    ],
+)
 def test_the_best_discriminator(name, best):
     "Flat there, and every step away costs; the losses are convex, so that is the minimum."
     d_loss, rng = getattr(losses, name).d_loss, np.random.default_rng(0)
     logits = tf.constant(best, tf.float32)
-    lowest, at_best = float(over_all_pairs(d_loss, logits)), slopes(lambda v: {"": over_all_pairs(d_loss, v)}, logits)[0]
-    if name != "hinge": assert np.abs(at_best).max() < 1e-6  # hinge has a kink there
-    for _ in range(20): assert float(over_all_pairs(d_loss, logits + rng.normal(0, 0.1, 33).astype("float32"))) > lowest
+    lowest, at_best = (
+        float(over_all_pairs(d_loss, logits)),
+        slopes(lambda v: {"": over_all_pairs(d_loss, v)}, logits)[0],
+    )
+    if name != "hinge":
+        assert np.abs(at_best).max() < 1e-6  # hinge has a kink there
+    for _ in range(20):
+        assert (
+            float(over_all_pairs(d_loss, logits + rng.normal(0, 0.1, 33).astype("float32")))
+            > lowest
+        )
 
 
 @pytest.mark.parametrize("mu", [0.0, -0.5, -2.0, -6.0])
@@ -163,7 +196,8 @@ def test_the_value_at_the_best_discriminator_is_the_jsd(mu):
     terms = tf.vectorized_map(lambda v: losses.minimax.d_loss(v[None], v[None]), logit)
     V = -(p * terms["d_real"].numpy() + q * terms["d_fake"].numpy()).sum()
     assert V == pytest.approx(-np.log(4) + 2 * jensenshannon(p, q) ** 2, abs=1e-6)
-    if mu == -6: assert V == pytest.approx(0, abs=0.02)  # hardly any overlap: JSD = log 2
+    if mu == -6:
+        assert V == pytest.approx(0, abs=0.02)  # hardly any overlap: JSD = log 2
 
 
 SPREAD = tf.constant(norm.ppf((np.arange(2001) + 0.5) / 2001), tf.float32)
@@ -178,10 +212,12 @@ def pull(name, mu_g):
 def test_the_generator_descends_what_theory_says():
     "Minimax 2 JSD; non-saturating KL(q, p) - 2 JSD (Arjovsky and Bottou 2017, theorem 2.5)."
     x, dx = np.linspace(-20, 15, 14001, retstep=True)
+
     def jsd(mu):
         p, q = norm.pdf(x), norm.pdf(x, mu)
         m = (p + q) / 2
         return dx * np.sum(p * np.log(p / m) + q * np.log(q / m)) / 2
+
     for mu in (-0.5, -1.5, -3.0):
         two_jsd = (jsd(mu + 1e-3) - jsd(mu - 1e-3)) / 1e-3
         assert pull("minimax", mu) == pytest.approx(-two_jsd, abs=2e-3)
@@ -207,7 +243,10 @@ def test_penalties_of_a_linear_critic(shape, length):
     "|w| = 1: no one-centred penalty; R1 = |w|^2 / 2; whatever the shape of an example."
     w = np.random.default_rng(0).normal(size=shape)
     w = tf.constant(length * w / np.linalg.norm(np.ravel(w)), tf.float32)
-    g = gradient_of(lambda x: tf.reduce_sum(w * x, axis=list(range(1, x.shape.rank))), tf.random.normal([5, *shape], seed=0))
+    g = gradient_of(
+        lambda x: tf.reduce_sum(w * x, axis=list(range(1, x.shape.rank))),
+        tf.random.normal([5, *shape], seed=0),
+    )
     assert float(losses.one_centred(g)) == pytest.approx((length - 1) ** 2, abs=1e-5)
     assert float(losses.zero_centred(g)) == pytest.approx(length**2 / 2, rel=1e-5)
 
@@ -239,12 +278,18 @@ def test_feature_matching():
     assert float(losses.feature_matching([a, b], [a + 1, b - 3])) == pytest.approx(2, rel=1e-6)
     by_real, by_fake = slopes(lambda r, f: {"": losses.feature_matching([r], [f])}, a, a + 1)
     assert (by_real == 0).all() and by_fake == pytest.approx(np.full((2, 8), 1 / 16))
-    with pytest.raises(ValueError): losses.feature_matching([a, b], [a])
-    with pytest.raises(ValueError, match="no features"): losses.feature_matching([], [])
+    with pytest.raises(ValueError):
+        losses.feature_matching([a, b], [a])
+    with pytest.raises(ValueError, match="no features"):
+        losses.feature_matching([], [])
 
 
 def test_losses_need_nothing_but_keras_ops():
-    imports = [n for n in ast.walk(ast.parse(Path(losses.__file__).read_text())) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    imports = [
+        n
+        for n in ast.walk(ast.parse(Path(losses.__file__).read_text()))
+        if isinstance(n, (ast.Import, ast.ImportFrom))
+    ]
     assert {n.module for n in imports} == {"collections.abc", "typing", "keras"}
     assert [a.name for n in imports if n.module == "keras" for a in n.names] == ["ops"]
 
@@ -260,9 +305,19 @@ print(float(losses.zero_centred([g])), float(losses.one_centred(g)), float(losse
 
 
 def test_another_keras_backend_gives_the_same_numbers():
-    if not importlib.util.find_spec("jax"): pytest.skip("needs jax")
+    if not importlib.util.find_spec("jax"):
+        pytest.skip("needs jax")
+
     def numbers(backend):
-        done = subprocess.run([sys.executable, "-c", NUMBERS, *NAMES], env=os.environ | {"KERAS_BACKEND": backend}, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", NUMBERS, *NAMES],
+            env=os.environ | {"KERAS_BACKEND": backend},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return [float(v) for v in done.stdout.split()]
+
     with_jax, with_tf = numbers("jax"), numbers("tensorflow")
     assert len(with_jax) == 20 and with_jax == pytest.approx(with_tf, abs=1e-5)

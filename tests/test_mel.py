@@ -1,4 +1,5 @@
 """The mel front end: librosa's figures at any setting, exact ways back, gradients at silence, sounds that do not depend on their neighbours."""
+
 import librosa
 import numpy as np
 import pytest
@@ -12,28 +13,43 @@ from gan_audio_tut.mel import MelConfig
 NOISE = np.random.default_rng(0).uniform(-1, 1, (3, 8192)).astype(np.float32)
 
 
-def apart(ours, theirs): return np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
+def apart(ours, theirs):
+    return np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
+
+
 def settings(seed):
     "Random settings: even n_fft, any hop up to half of it, window and length as they fall."
     rng = np.random.default_rng(seed)
     n_fft = 2 * int(rng.integers(16, 600))
-    return n_fft, int(rng.integers(1 + n_fft // 16, n_fft // 2 + 1)), int(rng.integers(n_fft // 2, n_fft + 1)), int(rng.integers(n_fft // 2 + 1, 4000))
+    return (
+        n_fft,
+        int(rng.integers(1 + n_fft // 16, n_fft // 2 + 1)),
+        int(rng.integers(n_fft // 2, n_fft + 1)),
+        int(rng.integers(n_fft // 2 + 1, 4000)),
+    )
 
 
 def tone_word(seconds=1.024, sr=8000):
     "A falling pitch with harmonics and a pause: something to invert."
     t = np.arange(int(seconds * sr)) / sr
     turns = 2 * np.pi * np.cumsum(150 - 50 * t) / sr
-    return (sum(np.sin(k * turns) / k for k in range(1, 20)) * np.clip(np.sin(np.pi * t / seconds) - 0.2, 0, 1) * 0.3).astype(np.float32)
+    return (
+        sum(np.sin(k * turns) / k for k in range(1, 20))
+        * np.clip(np.sin(np.pi * t / seconds) - 0.2, 0, 1)
+        * 0.3
+    ).astype(np.float32)
 
 
 # --- STFT and back
+
 
 @pytest.mark.parametrize("seed", range(12))
 def test_stft_equals_librosa(seed):
     n_fft, hop, win, length = settings(seed)
     real, imag = mel.stft(NOISE[:, :length], n_fft, hop, win)
-    theirs = librosa.stft(NOISE[:, :length], n_fft=n_fft, hop_length=hop, win_length=win, pad_mode="reflect").swapaxes(1, 2)
+    theirs = librosa.stft(
+        NOISE[:, :length], n_fft=n_fft, hop_length=hop, win_length=win, pad_mode="reflect"
+    ).swapaxes(1, 2)
     assert apart(np.asarray(real) + 1j * np.asarray(imag), theirs) < 2e-6
 
 
@@ -60,7 +76,9 @@ def test_parseval():
     power = real**2 + imag**2
     energy = (power[..., 0] + 2 * power[..., 1:-1].sum(-1) + power[..., -1]) / 512
     padded = np.pad(NOISE, [(0, 0), (256, 256)], mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 512, axis=1)[:, ::128] * mel.hann(512, 512)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 512, axis=1)[:, ::128] * mel.hann(
+        512, 512
+    )
     assert np.allclose(energy, (frames.astype(float) ** 2).sum(-1), rtol=1e-5)
 
 
@@ -80,56 +98,92 @@ def test_frames_of_any_hop():
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 def test_other_floats_are_taken_as_float32(dtype):
     y = tf.cast(NOISE, dtype)
-    assert apart(mel.mel_spectrogram(y), np.asarray(mel.mel_spectrogram(np.asarray(tf.cast(y, "float32"))))) < 1e-6
+    assert (
+        apart(
+            mel.mel_spectrogram(y),
+            np.asarray(mel.mel_spectrogram(np.asarray(tf.cast(y, "float32")))),
+        )
+        < 1e-6
+    )
 
 
 # --- mel
+
 
 @pytest.mark.parametrize("seed", range(12))
 def test_mel_equals_librosa(seed):
     n_fft, hop, _, length = settings(seed)
     rng = np.random.default_rng(100 + seed)
     sr = int(rng.choice([8000, 16000, 22050, 44100]))
-    c = MelConfig(sr, n_fft, hop, int(rng.integers(4, 40)), float(rng.choice([0, 30])), float(rng.choice([sr / 2, sr / 2.7])))
+    c = MelConfig(
+        sr,
+        n_fft,
+        hop,
+        int(rng.integers(4, 40)),
+        float(rng.choice([0, 30])),
+        float(rng.choice([sr / 2, sr / 2.7])),
+    )
     theirs = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=c.n_mels, fmin=c.fmin, fmax=c.fmax).T
     assert np.abs(c.filters - theirs).max() <= 1e-6 * theirs.max()
-    theirs = librosa.feature.melspectrogram(y=NOISE[:, :length], sr=sr, n_fft=n_fft, hop_length=hop, n_mels=c.n_mels, fmin=c.fmin, fmax=c.fmax,
-                                            power=1, pad_mode="reflect").swapaxes(1, 2)
+    theirs = librosa.feature.melspectrogram(
+        y=NOISE[:, :length],
+        sr=sr,
+        n_fft=n_fft,
+        hop_length=hop,
+        n_mels=c.n_mels,
+        fmin=c.fmin,
+        fmax=c.fmax,
+        power=1,
+        pad_mode="reflect",
+    ).swapaxes(1, 2)
     assert apart(mel.mel_spectrogram(NOISE[:, :length], c), theirs) < 1e-5
 
 
 def test_mel_scale_equals_librosa_and_inverts():
     f = np.linspace(0, 24000, 500)
-    assert np.allclose(mel.hz_to_mel(f), librosa.hz_to_mel(f)) and np.allclose(mel.mel_to_hz(mel.hz_to_mel(f)), f)
+    assert np.allclose(mel.hz_to_mel(f), librosa.hz_to_mel(f)) and np.allclose(
+        mel.mel_to_hz(mel.hz_to_mel(f)), f
+    )
 
 
 def test_shared_arrays_cannot_be_spoiled():
     for shared in (mel.hann(512, 512), MelConfig().filters):
-        with pytest.raises(ValueError): shared[0] = 1
+        with pytest.raises(ValueError):
+            shared[0] = 1
 
 
 def test_picture_and_back():
     c = MelConfig(floor=1e-2, ceiling=7)
     levels = np.geomspace(1e-2, 7, 100).astype(np.float32)
     p = np.asarray(mel.to_picture(levels, c))
-    assert np.allclose(p, np.linspace(-1, 1, 100), atol=1e-5) and np.allclose(mel.from_picture(p, c), levels, rtol=1e-5)
+    assert np.allclose(p, np.linspace(-1, 1, 100), atol=1e-5) and np.allclose(
+        mel.from_picture(p, c), levels, rtol=1e-5
+    )
     assert np.allclose(mel.to_picture(np.float32([0, 1e-9, 8, 1e9]), c), [-1, -1, 1, 1])
 
 
 def test_picture_shape_drops_the_last_frame():
     assert mel.mel_picture(NOISE).shape == (3, 64, 64)
-    assert np.allclose(mel.mel_picture(NOISE), mel.to_picture(mel.mel_spectrogram(NOISE))[:, :-1], atol=1e-5)
+    assert np.allclose(
+        mel.mel_picture(NOISE), mel.to_picture(mel.mel_spectrogram(NOISE))[:, :-1], atol=1e-5
+    )
 
 
 # --- gradients
 
+
 def gradient(f, y):
     y = tf.Variable(y)
-    with tf.GradientTape() as tape: total = keras.ops.sum(f(y))
+    with tf.GradientTape() as tape:
+        total = keras.ops.sum(f(y))
     return np.asarray(tape.gradient(total, y))
 
 
-@pytest.mark.parametrize("f", [mel.mel_spectrogram, mel.mel_picture, lambda y: mel.magnitude(*mel.stft(y))], ids=["mel", "picture", "magnitude"])
+@pytest.mark.parametrize(
+    "f",
+    [mel.mel_spectrogram, mel.mel_picture, lambda y: mel.magnitude(*mel.stft(y))],
+    ids=["mel", "picture", "magnitude"],
+)
 def test_gradients_are_finite_at_silence(f):
     y = NOISE.copy()
     y[0], y[1, 2000:6000] = 0, 0
@@ -140,21 +194,30 @@ def test_gradients_are_finite_at_silence(f):
 def test_gradient_against_finite_differences():
     y, direction = NOISE[:1].astype(float), np.random.default_rng(1).standard_normal((1, 8192))
     slope = (gradient(mel.mel_spectrogram, y.astype("f")) * direction).sum()
+
     def total(y):  # in double precision, by NumPy alone
         padded = np.pad(y, [(0, 0), (256, 256)], mode="reflect")
-        frames = np.lib.stride_tricks.sliding_window_view(padded, 512, axis=1)[:, ::128] * mel.hann(512, 512)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, 512, axis=1)[:, ::128] * mel.hann(
+            512, 512
+        )
         return (np.abs(np.fft.rfft(frames)) @ MelConfig().filters).sum()
+
     h = 1e-5
-    assert slope == pytest.approx((total(y + h * direction) - total(y - h * direction)) / (2 * h), rel=1e-4)
+    assert slope == pytest.approx(
+        (total(y + h * direction) - total(y - h * direction)) / (2 * h), rel=1e-4
+    )
 
 
 # --- compiled
+
 
 def test_compiled_is_the_same_function():
     plain = lambda y: mel._bands.__wrapped__(y, MelConfig())
     assert apart(mel.mel_spectrogram(NOISE), np.asarray(plain(NOISE))) < 1e-6
     assert apart(gradient(mel.mel_spectrogram, NOISE), gradient(plain, NOISE)) < 1e-5
-    assert np.allclose(mel.mel_spectrogram(y=NOISE, config=MelConfig()), mel.mel_spectrogram(NOISE), rtol=1e-5)
+    assert np.allclose(
+        mel.mel_spectrogram(y=NOISE, config=MelConfig()), mel.mel_spectrogram(NOISE), rtol=1e-5
+    )
 
 
 def test_compiled_steps_aside_inside_graphs_and_models():
@@ -169,14 +232,19 @@ def test_compiled_steps_aside_inside_graphs_and_models():
 
 def test_compiled_traces_once_for_a_setting_and_then_for_any_shape():
     traces = []
+
     @mel.compiled
     def twice(y, factor=2.0):
         traces.append(factor)
         return y * factor
+
     for n in range(1, 12):
-        for samples in (10, 20 + n): assert np.array_equal(twice(np.ones((n, samples))), np.full((n, samples), 2.0))
+        for samples in (10, 20 + n):
+            assert np.array_equal(twice(np.ones((n, samples))), np.full((n, samples), 2.0))
     assert len(traces) <= 4
-    assert np.array_equal(twice(np.ones((1, 3)), factor=5.0), [[5, 5, 5]]) and traces.count(5.0) == 1
+    assert (
+        np.array_equal(twice(np.ones((1, 3)), factor=5.0), [[5, 5, 5]]) and traces.count(5.0) == 1
+    )
 
 
 def test_batch_size_changes_nothing():
@@ -185,6 +253,7 @@ def test_batch_size_changes_nothing():
 
 
 # --- bands to bins to sound
+
 
 def test_updates_are_non_negative_and_the_divergence_never_rises():
     target = np.asarray(mel.mel_spectrogram(tone_word()[None]), float) + 1e-4
@@ -200,13 +269,22 @@ def test_updates_are_non_negative_and_the_divergence_never_rises():
 def test_griffin_lim_equals_librosa_from_the_same_phases():
     mag = np.asarray(mel.magnitude(*mel.stft(tone_word()[None])))
     for momentum in (0.0, 0.9):
-        theirs = librosa.griffinlim(mag[0].T, n_iter=12, hop_length=128, length=8192, pad_mode="reflect", init=None, momentum=momentum)
+        theirs = librosa.griffinlim(
+            mag[0].T,
+            n_iter=12,
+            hop_length=128,
+            length=8192,
+            pad_mode="reflect",
+            init=None,
+            momentum=momentum,
+        )
         assert apart(mel._rounds((mag, 0 * mag, mag), 128, 8192, 12, momentum)[0], theirs) < 1e-3
 
 
 @pytest.mark.parametrize("shape", [(64, 257), (1, 64, 256), (1, 2, 257)], ids=str)
 def test_griffin_lim_refuses_what_is_no_spectrogram(shape):
-    with pytest.raises(InputError, match="^griffin_lim: [^\n]*; [^\n]*$"): mel.griffin_lim(np.ones(shape, np.float32))
+    with pytest.raises(InputError, match="^griffin_lim: [^\n]*; [^\n]*$"):
+        mel.griffin_lim(np.ones(shape, np.float32))
 
 
 def test_sound_depends_on_the_seed_alone():
@@ -214,29 +292,51 @@ def test_sound_depends_on_the_seed_alone():
     first = np.asarray(mel.picture_to_audio(p))
     assert np.array_equal(mel.picture_to_audio(p), first)
     assert np.abs(np.asarray(mel.picture_to_audio(p, seed=1)) - first).max() > 0.01
-    assert np.abs(np.asarray(mel.picture_to_audio(p[1:]))[0] - first[1]).max() < 1e-4  # not on the batch
+    assert (
+        np.abs(np.asarray(mel.picture_to_audio(p[1:]))[0] - first[1]).max() < 1e-4
+    )  # not on the batch
     mag = np.asarray(mel.magnitude(*mel.stft(tone_word()[None])))
     assert np.array_equal(mel.griffin_lim(mag, seed=3), mel.griffin_lim(mag, seed=3))
 
 
 def test_more_rounds_come_closer():
     mag = np.asarray(mel.magnitude(*mel.stft(tone_word()[None])))
-    off = [np.linalg.norm(np.asarray(mel.magnitude(*mel.stft(mel.griffin_lim(mag, steps=n)))) - mag) / np.linalg.norm(mag) for n in (0, 4, 32)]
+    off = [
+        np.linalg.norm(np.asarray(mel.magnitude(*mel.stft(mel.griffin_lim(mag, steps=n)))) - mag)
+        / np.linalg.norm(mag)
+        for n in (0, 4, 32)
+    ]
     assert off[2] < 0.3 * off[1] < 0.3 * off[0]
 
 
 def test_restoring_bands_beats_fixed_bins():
     bands = np.asarray(mel.mel_spectrogram(tone_word()[None]))
-    def dB(y): return np.abs(np.asarray(mel.to_picture(mel.mel_spectrogram(y)) - mel.to_picture(bands))).mean() * 34.8
+
+    def dB(y):
+        return (
+            np.abs(
+                np.asarray(mel.to_picture(mel.mel_spectrogram(y)) - mel.to_picture(bands))
+            ).mean()
+            * 34.8
+        )
+
     assert dB(mel.mel_to_audio(bands)) < 0.6 * dB(mel.griffin_lim(mel.mel_to_magnitude(bands)))
 
 
-@pytest.mark.parametrize("c", [MelConfig(), MelConfig(16000, 400, 160, 40, fmax=7000.0), MelConfig(8000, 256, 64, 32)], ids=str)
+@pytest.mark.parametrize(
+    "c",
+    [MelConfig(), MelConfig(16000, 400, 160, 40, fmax=7000.0), MelConfig(8000, 256, 64, 32)],
+    ids=str,
+)
 def test_picture_to_audio_has_the_picture(c):
     y = tone_word(1.024, c.sr)
     p = np.asarray(mel.mel_picture(y[None], c))
     back = np.asarray(mel.picture_to_audio(p, c))
-    assert back.shape == (1, p.shape[1] * c.hop_length) and np.isfinite(back).all() and np.abs(back).max() <= 1
+    assert (
+        back.shape == (1, p.shape[1] * c.hop_length)
+        and np.isfinite(back).all()
+        and np.abs(back).max() <= 1
+    )
     again = np.asarray(mel.mel_picture(back, c))
     assert np.abs(again[:, : p.shape[1]] - p).mean() < 0.05
 
@@ -252,32 +352,52 @@ def test_any_picture_gives_finite_sound():
 
 # --- refusals
 
-@pytest.mark.parametrize("bad", [dict(fmin=-1), dict(fmax=4001), dict(fmin=3000, fmax=2000), dict(fmax=0), dict(n_fft=511), dict(hop_length=0),
-                                 dict(hop_length=257), dict(floor=0), dict(floor=3)], ids=str)
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        dict(fmin=-1),
+        dict(fmax=4001),
+        dict(fmin=3000, fmax=2000),
+        dict(fmax=0),
+        dict(n_fft=511),
+        dict(hop_length=0),
+        dict(hop_length=257),
+        dict(floor=0),
+        dict(floor=3),
+    ],
+    ids=str,
+)
 def test_unfit_settings_are_refused_in_one_line(bad):
-    with pytest.raises(InputError, match="^MelConfig: [^\n]*; give [^\n]*$"): MelConfig(**bad)
+    with pytest.raises(InputError, match="^MelConfig: [^\n]*; give [^\n]*$"):
+        MelConfig(**bad)
 
 
 @pytest.mark.parametrize("shape", [(8192,), (1, 1, 8192), (1, 256), (1, 0)], ids=str)
 def test_unfit_batches_are_refused_in_one_line(shape):
     for f in (mel.stft, mel.mel_spectrogram, mel.mel_picture):
-        with pytest.raises(InputError, match="^stft: needs [^\n]*; [^\n]*$"): f(np.zeros(shape, np.float32))
+        with pytest.raises(InputError, match="^stft: needs [^\n]*; [^\n]*$"):
+            f(np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (1, 64, 63), (64,), (1, 1, 64, 64)], ids=str)
 def test_unfit_pictures_are_refused_in_one_line(shape):
     for f in (mel.mel_to_audio, mel.picture_to_audio):
-        with pytest.raises(InputError, match="^mel: needs [^\n]*; [^\n]*$"): f(np.zeros(shape, np.float32))
+        with pytest.raises(InputError, match="^mel: needs [^\n]*; [^\n]*$"):
+            f(np.zeros(shape, np.float32))
 
 
 def test_short_clips_are_refused_after_long_ones_too():
     "Once a graph serves any length, its check must still hold."
     c = MelConfig(floor=2e-3)
-    for n in (8192, 8000, 7000): mel.mel_spectrogram(NOISE[:, :n], c)
-    with pytest.raises(InputError): mel.mel_spectrogram(NOISE[:, :200], c)
+    for n in (8192, 8000, 7000):
+        mel.mel_spectrogram(NOISE[:, :n], c)
+    with pytest.raises(InputError):
+        mel.mel_spectrogram(NOISE[:, :200], c)
 
 
 # --- real recordings
+
 
 def test_real_digits_come_back(real_data):
     files = sorted((real_data / "fsdd" / "recordings").glob("*.wav"))[::200]
@@ -289,4 +409,5 @@ def test_real_digits_come_back(real_data):
 
 def test_gradient_by_variables_of_any_batch():
     "A variable's handle once kept the shape of the first: after a graph for all shapes is there, no batch may meet another's."
-    for batch in (2, 4, 1, 5, 3): assert gradient(mel.mel_spectrogram, np.resize(NOISE, (batch, 8192))).shape == (batch, 8192)
+    for batch in (2, 4, 1, 5, 3):
+        assert gradient(mel.mel_spectrogram, np.resize(NOISE, (batch, 8192))).shape == (batch, 8192)

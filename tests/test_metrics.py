@@ -1,4 +1,5 @@
 """Figures against known answers."""
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ def test_inception_score_bounds(n):
     assert np.isclose(metrics.inception_score(np.full((7, n), 1 / n)), 1)
     p = metrics.softmax(rng.standard_normal((50, n)))
     assert 1 <= metrics.inception_score(p) <= n
-    assert np.isclose(metrics.inception_score(p), np.exp(np.mean([np.sum(q * np.log(q / p.mean(0))) for q in p])))
+    assert np.isclose(
+        metrics.inception_score(p), np.exp(np.mean([np.sum(q * np.log(q / p.mean(0))) for q in p]))
+    )
 
 
 def test_frechet_is_a_distance():
@@ -30,14 +33,20 @@ def test_frechet_is_a_distance():
 def test_frechet_survives_dead_features():
     a, b = rng.standard_normal((50, 6)), rng.standard_normal((50, 6))
     a[:, 2], b[:, 2] = 0, 0
-    assert np.isclose(metrics.frechet_distance(a, b), metrics.frechet_distance(np.delete(a, 2, 1), np.delete(b, 2, 1)))
+    assert np.isclose(
+        metrics.frechet_distance(a, b),
+        metrics.frechet_distance(np.delete(a, 2, 1), np.delete(b, 2, 1)),
+    )
 
 
 def test_kernel_distance_by_loops():
     a, b = rng.standard_normal((6, 3)), rng.standard_normal((5, 3))
     k = lambda x, y: (x @ y / 3 + 1) ** 3
     own = lambda v: np.mean([k(x, y) for i, x in enumerate(v) for j, y in enumerate(v) if i != j])
-    assert np.isclose(metrics.kernel_distance(a, b), own(a) + own(b) - 2 * np.mean([k(x, y) for x in a for y in b]))
+    assert np.isclose(
+        metrics.kernel_distance(a, b),
+        own(a) + own(b) - 2 * np.mean([k(x, y) for x in a for y in b]),
+    )
 
 
 def test_sets_are_disjoint_and_balanced():
@@ -63,16 +72,21 @@ def test_recogniser_reloads_without_its_module(tmp_path):
     runs.save_model(tmp_path / "r.keras", net)
     loaded = weights.load_model(tmp_path / "r.keras")
     y = datasets.drums(each=1).audio
-    for k, v in net(y).items(): assert np.array_equal(v, loaded(y)[k])
+    for k, v in net(y).items():
+        assert np.array_equal(v, loaded(y)[k])
 
 
 def test_judge_on_itself():
     "Real clips judged against real clips: shares of one, and a Fréchet distance near its unit."
     train, test, more = (datasets.drums(s, each=20) for s in ("train", "test", "valid"))
     keras.utils.set_random_seed(0)
-    judge = metrics.Judge(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=4), train, test)
+    judge = metrics.Judge(
+        metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=4), train, test
+    )
     found = judge(more.audio, more.labels)
-    assert 0.7 < found["diversity"] < 1.4 and 0.3 < found["frechet"] < 3 and 0.5 < found["nearest"] < 2
+    assert (
+        0.7 < found["diversity"] < 1.4 and 0.3 < found["frechet"] < 3 and 0.5 < found["nearest"] < 2
+    )
     assert judge(train.audio, train.labels)["nearest"] < 0.01
     table = metrics.score_table({"more": found})
     assert table.count("\n") == 2 and "more" in table
@@ -88,18 +102,27 @@ def test_shipped_recogniser_on_the_official_test(real_data):
 @pytest.mark.parametrize("samples", [16, 4095, 4096, 4099, 8192])
 def test_disturb_at_any_length(samples):
     "0.1 of 4096 is no whole number: a shift must not reach beyond the padding."
-    y = np.ones((3000, samples), np.float32) if samples < 100 else np.ones((40, samples), np.float32)
-    for k in range(5): assert metrics.disturb(y, [3, k]).shape == y.shape
+    y = (
+        np.ones((3000, samples), np.float32)
+        if samples < 100
+        else np.ones((40, samples), np.float32)
+    )
+    for k in range(5):
+        assert metrics.disturb(y, [3, k]).shape == y.shape
 
 
 def test_each_epoch_is_disturbed_anew(monkeypatch):
     seeds, disturb = [], metrics.disturb
+
     def spy(y, seed):
         tf.numpy_function(lambda s: seeds.append(tuple(s)) or np.int64(0), [seed], tf.int64)
         return disturb(y, seed)
+
     monkeypatch.setattr(metrics, "disturb", spy)
     clips = datasets.drums(each=9)
-    metrics.train_recogniser(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), clips, clips, epochs=3)
+    metrics.train_recogniser(
+        metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), clips, clips, epochs=3
+    )
     assert len(seeds) >= 6 and len(set(seeds)) == len(seeds)
 
 
@@ -110,16 +133,33 @@ def test_the_shipped_listeners_features_are_alive():
 
 def test_a_table_with_gaps():
     full = {"accuracy": 0.5, "frechet": 2.0, "voices": [0.1, 0.9]}
-    table = metrics.score_table({"all": full, "no labels": {"frechet": 3.0, "voices": [0.5, 0.5]}}).splitlines()
-    assert [cell.strip() for cell in table[-1].split("|")[1:-1]] == ["no labels", "", "3.00", "0.50"]
+    table = metrics.score_table(
+        {"all": full, "no labels": {"frechet": 3.0, "voices": [0.5, 0.5]}}
+    ).splitlines()
+    assert [cell.strip() for cell in table[-1].split("|")[1:-1]] == [
+        "no labels",
+        "",
+        "3.00",
+        "0.50",
+    ]
 
 
 def test_a_judge_refuses_what_it_cannot_judge():
     train, test = datasets.drums("train", each=4), datasets.drums("test", each=4)
-    judge = metrics.Judge(metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), train, test)
+    judge = metrics.Judge(
+        metrics.build_recogniser(8, config=mel.MelConfig(sr=16000), width=2), train, test
+    )
     y, labels = test.audio, test.labels
-    for wrong in ((y * np.nan, labels), (y, labels[:5]), (y[:, :99], labels), (y[:0], labels[:0]), ((y * 32767).astype(np.int16), labels)):
-        with pytest.raises(ValueError, match="^judge: "): judge(*wrong)
+    for wrong in (
+        (y * np.nan, labels),
+        (y, labels[:5]),
+        (y[:, :99], labels),
+        (y[:0], labels[:0]),
+        ((y * 32767).astype(np.int16), labels),
+    ):
+        with pytest.raises(ValueError, match="^judge: "):
+            judge(*wrong)
     one_class_less = test.take(test.labels > 0)
     assert metrics.Judge(judge.recogniser, train, one_class_less).each == 4
-    with pytest.raises(ValueError, match="at least 2"): metrics.Judge(judge.recogniser, train, datasets.drums("test", each=1))
+    with pytest.raises(ValueError, match="at least 2"):
+        metrics.Judge(judge.recogniser, train, datasets.drums("test", each=1))

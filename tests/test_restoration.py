@@ -8,7 +8,15 @@ import soundfile as sf
 from gan_audio_tut import audio, datasets, degrade, mending, restoration
 from gan_audio_tut.audio import InputError
 from gan_audio_tut.files import in_pieces
-from gan_audio_tut.restoration import Restorer, noise_in, plan, repair, restore, restore_file, restore_tree
+from gan_audio_tut.restoration import (
+    Restorer,
+    noise_in,
+    plan,
+    repair,
+    restore,
+    restore_file,
+    restore_tree,
+)
 from gan_audio_tut.survey import examine
 
 
@@ -18,7 +26,9 @@ def loud():
     keras.utils.set_random_seed(0)
     net = mending.restorer(widths=(4, 4), dim=8, dilations=(1,))
     rng = np.random.default_rng(0)
-    net.set_weights([w if w.ndim < 2 else w + 0.05 * rng.standard_normal(w.shape) for w in net.get_weights()])
+    net.set_weights(
+        [w if w.ndim < 2 else w + 0.05 * rng.standard_normal(w.shape) for w in net.get_weights()]
+    )
     return Restorer(net, 8000)
 
 
@@ -31,21 +41,39 @@ def asked(loud, monkeypatch):
 
 def story(sr, seconds=8, seed=0, channels=1):
     rng, n = np.random.default_rng(seed), round(seconds * sr)
-    swell = np.interp(np.arange(n) / sr, np.arange(0, seconds + 1, 0.25), rng.uniform(0.05, 1, 4 * int(seconds + 1)))
-    return np.stack([0.1 * degrade.coloured(n, sr, rng, -4) * swell for _ in range(channels)]).astype(np.float32)
+    swell = np.interp(
+        np.arange(n) / sr,
+        np.arange(0, seconds + 1, 0.25),
+        rng.uniform(0.05, 1, 4 * int(seconds + 1)),
+    )
+    return np.stack(
+        [0.1 * degrade.coloured(n, sr, rng, -4) * swell for _ in range(channels)]
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("sr", [8000, 11025, 16000, 44100])
-@pytest.mark.parametrize("todo", [["denoise"], ["bandwidth"], ["declip"], ["inpaint"], ["declip", "inpaint", "denoise"]])
+@pytest.mark.parametrize(
+    "todo", [["denoise"], ["bandwidth"], ["declip"], ["inpaint"], ["declip", "inpaint", "denoise"]]
+)
 def test_in_pieces_it_is_the_whole(loud, sr, todo):
     rng, y = np.random.default_rng(1), story(sr, channels=2)
     y, _ = (np.stack(v) for v in zip(*(degrade.hard_clip(v, 6) for v in y)))
     y[:, sr : sr + 300] = 0
-    found = examine([degrade.narrow(y[0], sr, 2000)[None]], sr) if todo == ["bandwidth"] else examine([y], sr)
+    found = (
+        examine([degrade.narrow(y[0], sr, 2000)[None]], sr)
+        if todo == ["bandwidth"]
+        else examine([y], sr)
+    )
     local = repair(found, todo, loud)
     for size in rng.integers(sr // 2, 5 * sr, 3):
         cuts = np.sort(rng.integers(0, y.shape[1], 20))
-        assert np.abs(np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), int(size))), 1) - local.f(y)).max() < 1e-6
+        assert (
+            np.abs(
+                np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), int(size))), 1)
+                - local.f(y)
+            ).max()
+            < 1e-6
+        )
 
 
 @pytest.mark.parametrize("sr", [16000, 22050])
@@ -55,10 +83,24 @@ def test_in_pieces_at_16_khz(sr):
     assert (restorer.sr, restorer.hop_length) == (16000, 256)
     local = repair(examine([y], sr), ["denoise"], restorer)
     cuts = np.sort(np.random.default_rng(0).integers(0, y.shape[1], 9))
-    assert np.abs(np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), sr)), 1) - local.f(y)).max() < 1e-6  # resampled at 20 bits: 1e-5
+    assert (
+        np.abs(
+            np.concatenate(list(in_pieces(local, np.split(y, cuts, 1), sr)), 1) - local.f(y)
+        ).max()
+        < 1e-6
+    )  # resampled at 20 bits: 1e-5
 
 
-@pytest.mark.parametrize("sr, name", [(8000, "restore-8k"), (11025, "restore-8k"), (12000, "restore-16k"), (44100, "restore-16k"), (192000, "restore-16k")])
+@pytest.mark.parametrize(
+    "sr, name",
+    [
+        (8000, "restore-8k"),
+        (11025, "restore-8k"),
+        (12000, "restore-16k"),
+        (44100, "restore-16k"),
+        (192000, "restore-16k"),
+    ],
+)
 def test_the_nearest_rate(sr, name):
     assert restoration.restorer_for(sr) is restoration.restorer_for(sr, name)
 
@@ -79,7 +121,8 @@ def test_any_shape(asked, shape, task):
 
 
 def test_silence_stays(asked):
-    for task in restoration.TASKS: assert not restore(np.zeros(9000, np.float32), 8000, task).any()
+    for task in restoration.TASKS:
+        assert not restore(np.zeros(9000, np.float32), 8000, task).any()
 
 
 def test_only_what_is_named_is_filled(asked):
@@ -88,8 +131,10 @@ def test_only_what_is_named_is_filled(asked):
     lost[9000:9200] = True
     out = restore(np.where(lost, 0, y).astype(np.float32), 8000, "inpaint", lost=lost)
     assert np.array_equal(out[~lost], y[~lost]) and out[lost].any()
-    with pytest.raises(InputError, match="lost"): restore(y, 8000, lost=lost[:-1])
-    with pytest.raises(InputError, match="fills nothing"): restore(y, 8000, "denoise", lost=lost)
+    with pytest.raises(InputError, match="lost"):
+        restore(y, 8000, lost=lost[:-1])
+    with pytest.raises(InputError, match="fills nothing"):
+        restore(y, 8000, "denoise", lost=lost)
 
 
 @pytest.mark.parametrize("sr", [8000, 44100])
@@ -98,29 +143,40 @@ def test_what_is_named_is_filled_in_pieces_as_in_the_whole(asked, sr, monkeypatc
     y[lost] = 0
     whole = restore(y, sr, lost=lost)
     monkeypatch.setattr(restoration, "_seconds", lambda *_: 0.7)
-    assert np.abs(restore(y, sr, lost=lost) - whole).max() < 1e-5 and whole[lost].any() and np.array_equal(whole[~lost], y[~lost])
+    assert (
+        np.abs(restore(y, sr, lost=lost) - whole).max() < 1e-5
+        and whole[lost].any()
+        and np.array_equal(whole[~lost], y[~lost])
+    )
 
 
 def test_half_a_mix_is_half_of_the_way(asked):
     y = story(8000)[0]
-    assert np.allclose(restore(y, 8000, "denoise", mix=0.5), (y + restore(y, 8000, "denoise")) / 2, atol=1e-6)
-    with pytest.raises(InputError, match="mix"): restore(y, 8000, "denoise", mix=2)
+    assert np.allclose(
+        restore(y, 8000, "denoise", mix=0.5), (y + restore(y, 8000, "denoise")) / 2, atol=1e-6
+    )
+    with pytest.raises(InputError, match="mix"):
+        restore(y, 8000, "denoise", mix=2)
 
 
 def test_no_such_task(asked):
-    with pytest.raises(InputError, match="denoise, declip"): restore(story(8000)[0], 8000, "clean")
+    with pytest.raises(InputError, match="denoise, declip"):
+        restore(story(8000)[0], 8000, "clean")
 
 
 @pytest.mark.parametrize("wrong", [{"task": "clean"}, {"mix": 2}])
 def test_what_cannot_be_done_is_said_once_and_not_of_each_file(asked, wrong, tmp_path):
-    for name in "ab": audio.save(tmp_path / "in" / f"{name}.wav", story(8000, 1)[0], 8000)
-    with pytest.raises(InputError): restore_tree(tmp_path / "in", tmp_path / "out", **wrong)
+    for name in "ab":
+        audio.save(tmp_path / "in" / f"{name}.wav", story(8000, 1)[0], 8000)
+    with pytest.raises(InputError):
+        restore_tree(tmp_path / "in", tmp_path / "out", **wrong)
 
 
 def test_a_format_that_cannot_hold_it_is_named_before_any_work(asked, tmp_path, monkeypatch):
     monkeypatch.setattr(restoration, "examine", lambda *_: pytest.fail("it was examined"))
     audio.save(tmp_path / "a.wav", story(96000, 1)[0], 96000)
-    with pytest.raises(InputError, match="b.mp3.*48000"): restore_file(tmp_path / "a.wav", tmp_path / "b.mp3")
+    with pytest.raises(InputError, match="b.mp3.*48000"):
+        restore_file(tmp_path / "a.wav", tmp_path / "b.mp3")
 
 
 def test_a_run_that_went_on_is_read_again(tmp_path):
@@ -150,7 +206,8 @@ def test_a_file_keeps_what_it_was(asked, tmp_path):
     restore_file(tmp_path / "a.flac", tmp_path / "b.flac", "denoise")
     a, b = (audio.load(tmp_path / f"{k}.flac", mono=False) for k in "ab")
     assert a[1] == b[1] and a[0].shape == b[0].shape and not np.array_equal(a[0], b[0])
-    with pytest.raises(InputError, match="another name"): restore_file(tmp_path / "a.flac", tmp_path / "a.flac")
+    with pytest.raises(InputError, match="another name"):
+        restore_file(tmp_path / "a.flac", tmp_path / "a.flac")
 
 
 def test_peaks_cut_off_at_full_scale_get_room(asked, tmp_path):
@@ -165,12 +222,17 @@ def test_peaks_cut_off_at_full_scale_get_room(asked, tmp_path):
 def test_moments_of_silence_are_not_noise(loud):
     y = story(8000)
     found = examine([y], 8000)
-    assert noise_in(loud, replace(found, moments=tuple(0 * m for m in found.moments))) == -np.inf < noise_in(loud, found)
+    assert (
+        noise_in(loud, replace(found, moments=tuple(0 * m for m in found.moments)))
+        == -np.inf
+        < noise_in(loud, found)
+    )
 
 
 @pytest.mark.parametrize("sr", [8000, 11025, 22050, 44100, 176400])
 def test_pieces_are_cut_in_steps_that_fit_into_memory(loud, sr):
-    for task in ("declip", "inpaint", "denoise"): assert repair(examine([story(sr, 3)], sr), [task], loud).align <= 2 * sr
+    for task in ("declip", "inpaint", "denoise"):
+        assert repair(examine([story(sr, 3)], sr), [task], loud).align <= 2 * sr
 
 
 def test_whole_words_cut_anywhere_are_left_alone():
@@ -185,8 +247,12 @@ def test_whole_words_cut_anywhere_are_left_alone():
 def test_noise_that_one_hearing_misses_is_not_there(loud, monkeypatch):
     found = examine([story(8000)], 8000)
     heard = {how: restoration._hearing(loud, found, *how) for how in restoration.HEARINGS}
-    assert len(set(heard.values())) == 3 and noise_in(loud, found) == pytest.approx(min(heard.values()))
-    monkeypatch.setattr(restoration, "HEARINGS", tuple(how for how in heard if heard[how] > min(heard.values())))
+    assert len(set(heard.values())) == 3 and noise_in(loud, found) == pytest.approx(
+        min(heard.values())
+    )
+    monkeypatch.setattr(
+        restoration, "HEARINGS", tuple(how for how in heard if heard[how] > min(heard.values()))
+    )
     assert noise_in(loud, found) > min(heard.values())
 
 
@@ -199,37 +265,61 @@ def test_channels_are_heard_one_by_one(loud):
 @pytest.mark.parametrize("task", ["denoise", "auto"])
 def test_an_offset_changes_nothing(task):
     "Neither what is done nor, the offset apart, what comes out."
-    y, _ = degrade.add_noise(datasets.digits("test").audio[:3].reshape(-1), degrade.coloured(3 * datasets.digits("test").audio.shape[1], 8000, np.random.default_rng(0), -3), 10.0)
+    y, _ = degrade.add_noise(
+        datasets.digits("test").audio[:3].reshape(-1),
+        degrade.coloured(
+            3 * datasets.digits("test").audio.shape[1], 8000, np.random.default_rng(0), -3
+        ),
+        10.0,
+    )
     z, moved = restore(y, 8000, task), restore(y + np.float32(0.2), 8000, task)
-    assert not np.array_equal(z, y) and np.abs(moved - 0.2 - z).max() < 2e-3 * np.abs(z).max() + 1e-4
+    assert (
+        not np.array_equal(z, y) and np.abs(moved - 0.2 - z).max() < 2e-3 * np.abs(z).max() + 1e-4
+    )
 
 
 def test_a_clean_sound_with_an_offset_is_left_alone():
-    y = np.concatenate([audio.trim(v, 8000) for v in datasets.digits("test").audio[:4]]) + np.float32(0.1)
+    y = np.concatenate(
+        [audio.trim(v, 8000) for v in datasets.digits("test").audio[:4]]
+    ) + np.float32(0.1)
     assert np.array_equal(restore(y, 8000), y)
 
 
 def test_what_holds_no_speech_is_left_alone():
     y = 0.1 * degrade.coloured(24000, 8000, np.random.default_rng(0), 0)
-    assert noise_in(restoration.restorer_for(8000), examine([y[None]], 8000)) > restoration.SPEECHLESS
-    assert np.array_equal(restore(y, 8000), y) and not np.array_equal(restore(y, 8000, "denoise"), y)
+    assert (
+        noise_in(restoration.restorer_for(8000), examine([y[None]], 8000)) > restoration.SPEECHLESS
+    )
+    assert np.array_equal(restore(y, 8000), y) and not np.array_equal(
+        restore(y, 8000, "denoise"), y
+    )
 
 
-@pytest.mark.parametrize("name, task", [("a.flac", "denoise"), ("a.flac", "auto"), ("a.ogg", "denoise")])
+@pytest.mark.parametrize(
+    "name, task", [("a.flac", "denoise"), ("a.flac", "auto"), ("a.ogg", "denoise")]
+)
 def test_loud_floats_become_softer_in_a_file_of_whole_numbers(asked, tmp_path, name, task):
     sf.write(tmp_path / "loud.wav", 30 * story(8000)[0], 8000, subtype="FLOAT")
     done = restore_file(tmp_path / "loud.wav", tmp_path / name, task)
-    assert done[-1].endswith("dB softer") and np.count_nonzero(np.abs(audio.load(tmp_path / name)[0]) > 0.999) <= 2
-    assert restore_file(tmp_path / "loud.wav", tmp_path / "b.wav", "denoise") == ["denoise"] and np.abs(audio.load(tmp_path / "b.wav")[0]).max() > 1
+    assert (
+        done[-1].endswith("dB softer")
+        and np.count_nonzero(np.abs(audio.load(tmp_path / name)[0]) > 0.999) <= 2
+    )
+    assert (
+        restore_file(tmp_path / "loud.wav", tmp_path / "b.wav", "denoise") == ["denoise"]
+        and np.abs(audio.load(tmp_path / "b.wav")[0]).max() > 1
+    )
 
 
 def test_what_a_killed_process_has_left_goes(asked, tmp_path):
     audio.save(tmp_path / "a.wav", story(8000)[0], 8000)
-    for part in (".part-0123ab-b.wav", ".part-0123ab-c.wav"): (tmp_path / part).write_bytes(b"half")
+    for part in (".part-0123ab-b.wav", ".part-0123ab-c.wav"):
+        (tmp_path / part).write_bytes(b"half")
     restore_file(tmp_path / "a.wav", tmp_path / "b.wav", "denoise")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".part-0123ab-c.wav", "a.wav", "b.wav"]
 
 
 @pytest.mark.parametrize("mix", [None, "half", np.nan, 2, -1])
 def test_mixes_that_are_none(mix):
-    with pytest.raises(InputError, match="mix"): restore(story(8000)[0], 8000, mix=mix)
+    with pytest.raises(InputError, match="mix"):
+        restore(story(8000)[0], 8000, mix=mix)

@@ -1,4 +1,5 @@
 """Runs survive: exact resume, kill -9, full disks, damaged files, strange folders."""
+
 import csv
 import errno
 import os
@@ -19,11 +20,20 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs resource limits")
 
 class Array:
     "What a checkpoint asks of a variable."
-    def __init__(self, value): self.value = np.array(value)
+
+    def __init__(self, value):
+        self.value = np.array(value)
+
     shape = property(lambda self: self.value.shape)
-    def numpy(self): return self.value
-    def assign(self, value): self.value = np.array(value)
-    def __int__(self): return int(self.value)
+
+    def numpy(self):
+        return self.value
+
+    def assign(self, value):
+        self.value = np.array(value)
+
+    def __int__(self):
+        return int(self.value)
 
 
 def stand_in(size=1000):
@@ -35,15 +45,23 @@ def stand_in(size=1000):
 def go_on(state, recorder, until):
     while int(state.step) < until:
         state.step.assign(int(state.step) + 1)
-        state.walk.assign(state.walk.value + np.random.default_rng(int(state.step)).standard_normal(state.walk.shape))
+        state.walk.assign(
+            state.walk.value
+            + np.random.default_rng(int(state.step)).standard_normal(state.walk.shape)
+        )
         recorder(state, {"d_loss": float(state.walk.value.std())})
 
 
 def contents(run, without=("timing.csv",)):
-    return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*")) if p.is_file() and p.name not in without}
+    return {
+        str(p.relative_to(run)): p.read_bytes()
+        for p in sorted(run.rglob("*"))
+        if p.is_file() and p.name not in without
+    }
 
 
 # --- exact resume ---------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def toy():
@@ -59,30 +77,53 @@ def toy():
     def make(seed=0, **options):
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
-        batch = lambda seed, step: ((training.latent(seed, step, 32, 2),), 3 + training.latent(seed, step, 32, 1, stream=1))
-        job = training.Job(net(2), net(1), batch, losses.relativistic, weights={"r1": 0.1}, **options)
-        return training.State(job, keras.optimizers.Adam(1e-3, 0.5), keras.optimizers.Adam(1e-3, 0.5), seed=seed)
+        batch = lambda seed, step: (
+            (training.latent(seed, step, 32, 2),),
+            3 + training.latent(seed, step, 32, 1, stream=1),
+        )
+        job = training.Job(
+            net(2), net(1), batch, losses.relativistic, weights={"r1": 0.1}, **options
+        )
+        return training.State(
+            job, keras.optimizers.Adam(1e-3, 0.5), keras.optimizers.Adam(1e-3, 0.5), seed=seed
+        )
+
     return make
 
 
 def in_pieces(toy, run, *stops, **options):
     from gan_audio_tut import training
+
     for stop in stops:
         state = toy(**options)
-        sample = lambda folder, step: runs.write_rows(folder / f"{step}.csv", [{"weight": float(np.sum(state.ema.get_weights()[0]))}])
-        recorder = runs.Recorder(runs.open_run(run, {"seed": 0}, True), state, sample, checkpoint_every=5, sample_every=4)
+        sample = lambda folder, step: runs.write_rows(
+            folder / f"{step}.csv", [{"weight": float(np.sum(state.ema.get_weights()[0]))}]
+        )
+        recorder = runs.Recorder(
+            runs.open_run(run, {"seed": 0}, True), state, sample, checkpoint_every=5, sample_every=4
+        )
         training.fit(state, stop, callbacks=[recorder], progress=False)
     recorder.finish(state)
     return state
 
 
-@pytest.mark.parametrize("options", [{}, {"critic_steps": 3}], ids=["alternating", "three critic steps"])
+@pytest.mark.parametrize(
+    "options", [{}, {"critic_steps": 3}], ids=["alternating", "three critic steps"]
+)
 def test_a_run_in_pieces_equals_a_run(toy, tmp_path, options):
     whole = in_pieces(toy, tmp_path / "a", 20, **options)
     parts = in_pieces(toy, tmp_path / "b", 7, 13, 20, **options)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert set(contents(tmp_path / "a")) >= {"metrics.csv", "generator.keras", "checkpoints/0000020.npz", "samples/20.csv"}
-    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(whole.variables, parts.variables, strict=True))
+    assert set(contents(tmp_path / "a")) >= {
+        "metrics.csv",
+        "generator.keras",
+        "checkpoints/0000020.npz",
+        "samples/20.csv",
+    }
+    assert all(
+        np.array_equal(a.numpy(), b.numpy())
+        for a, b in zip(whole.variables, parts.variables, strict=True)
+    )
     rows = runs.read_rows(tmp_path / "b" / "metrics.csv")
     assert [r["step"] for r in rows] == list(range(1, 21))
     assert sum("g_loss" in r for r in rows) == 20 // options.get("critic_steps", 1)
@@ -94,7 +135,9 @@ def test_the_interval_of_checkpoints_does_not_matter(tmp_path):
         recorder = runs.Recorder(runs.open_run(tmp_path / run, {}), state, checkpoint_every=every)
         go_on(state, recorder, 20)
         recorder.write(state)
-    assert (tmp_path / "a" / "metrics.csv").read_bytes() == (tmp_path / "b" / "metrics.csv").read_bytes()
+    assert (tmp_path / "a" / "metrics.csv").read_bytes() == (
+        tmp_path / "b" / "metrics.csv"
+    ).read_bytes()
 
 
 def test_an_interrupt_within_a_step_writes_nothing(tmp_path):
@@ -106,34 +149,51 @@ def test_an_interrupt_within_a_step_writes_nothing(tmp_path):
     assert [p.stem for p in runs.checkpoints(tmp_path / "run")] == ["0000005", "0000010"]
     state.step.assign(12)  # between two steps everything is there
     recorder.write(state)
-    assert [r["step"] for r in runs.read_rows(tmp_path / "run" / "metrics.csv")] == list(range(1, 13))
+    assert [r["step"] for r in runs.read_rows(tmp_path / "run" / "metrics.csv")] == list(
+        range(1, 13)
+    )
 
 
 def test_a_sample_precedes_its_row(tmp_path):
     state = stand_in()
-    def sample(folder, step): raise KeyboardInterrupt
+
+    def sample(folder, step):
+        raise KeyboardInterrupt
+
     recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}), state, sample, 5, 7)
-    with pytest.raises(KeyboardInterrupt): go_on(state, recorder, 20)
+    with pytest.raises(KeyboardInterrupt):
+        go_on(state, recorder, 20)
     recorder.write(state)  # as the command does
-    assert runs.read_rows(tmp_path / "run" / "metrics.csv")[-1]["step"] == 5, "the sample of step 7 would never be made"
+    assert runs.read_rows(tmp_path / "run" / "metrics.csv")[-1]["step"] == 5, (
+        "the sample of step 7 would never be made"
+    )
 
 
 def test_time_adds_up_and_checkpoints_are_pruned(tmp_path):
     for stop in (10, 20):
         state = stand_in()
-        recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}, True), state, checkpoint_every=5)
+        recorder = runs.Recorder(
+            runs.open_run(tmp_path / "run", {}, True), state, checkpoint_every=5
+        )
         time.sleep(0.02)
         go_on(state, recorder, stop)
     times = runs.read_rows(tmp_path / "run" / "timing.csv")
     assert [t["step"] for t in times] == [5, 10, 15, 20]
-    assert all(a["wall_s"] <= b["wall_s"] for a, b in zip(times, times[1:])) and times[-1]["wall_s"] >= 0.04
+    assert (
+        all(a["wall_s"] <= b["wall_s"] for a, b in zip(times, times[1:]))
+        and times[-1]["wall_s"] >= 0.04
+    )
     assert recorder.before["step"] == 10 and recorder.before["wall_s"] == times[1]["wall_s"]
     assert [p.stem for p in runs.checkpoints(tmp_path / "run")] == ["0000015", "0000020"]
 
 
 def test_keep_0_keeps_all(tmp_path):
     state = stand_in()
-    go_on(state, runs.Recorder(runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5, keep=0), 20)
+    go_on(
+        state,
+        runs.Recorder(runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5, keep=0),
+        20,
+    )
     assert len(runs.checkpoints(tmp_path / "run")) == 4
 
 
@@ -160,7 +220,12 @@ go_on(state, speak, 120)
 def life(run, steps=0, limit=0, wait=0.0):
     "Run the child on `run`, kill it `wait` seconds after `steps` steps; the step it found, the last it began, its errors."
     here = os.path.dirname(os.path.abspath(__file__))
-    child = subprocess.Popen([sys.executable, "-c", CHILD, here, run, str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, here, run, str(limit)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     lines = [child.stdout.readline() for _ in range(1 + steps)]
     if steps:
         time.sleep(wait)
@@ -178,16 +243,24 @@ def test_ten_kills_leave_no_trace(tmp_path):
         found, now, _ = life(tmp_path / "killed", rng.randint(1, 14), wait=rng.uniform(0, 0.01))
         assert 0 <= reached - found <= 3, "at most one checkpoint interval is lost"
         reached = now
-        for path in runs.checkpoints(tmp_path / "killed"): runs.read_arrays(path)
+        for path in runs.checkpoints(tmp_path / "killed"):
+            runs.read_arrays(path)
         for path in (tmp_path / "killed").rglob("*.csv"):
-            if not path.name.startswith(".part-"): assert runs.read_rows(path) and path.read_text().endswith("\n")
+            if not path.name.startswith(".part-"):
+                assert runs.read_rows(path) and path.read_text().endswith("\n")
     assert life(tmp_path / "killed")[1] == 120
     assert contents(tmp_path / "alone") == contents(tmp_path / "killed")
 
 
 def test_leftovers_are_swept_and_nothing_else(tmp_path):
     run = runs.open_run(tmp_path / "run", {})
-    for name in (".part-x.json", "checkpoints/.part-y.npz", "samples/.part-z.wav", "samples/mine.wav", ".gitignore"):
+    for name in (
+        ".part-x.json",
+        "checkpoints/.part-y.npz",
+        "samples/.part-z.wav",
+        "samples/mine.wav",
+        ".gitignore",
+    ):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_bytes(b"x")
     runs.open_run(run, {}, resume=True)
@@ -203,15 +276,21 @@ def test_killed_before_its_config(tmp_path):
 
 # --- whole or not at all --------------------------------------------------------------------------
 
+
 def small_model():
     import keras
+
     x = keras.Input((4,))
     return keras.Model(x, keras.layers.BatchNormalization()(keras.layers.Dense(64)(x)))
 
 
-WRITERS = {"0000009.npz": lambda path: runs.save_checkpoint(path, stand_in(20_000)),
-           "rows.csv": lambda path: runs.write_rows(path, [{"step": k, "d_loss": k / 7} for k in range(20_000)]),
-           "generator.keras": lambda path: runs.save_model(path, small_model())}
+WRITERS = {
+    "0000009.npz": lambda path: runs.save_checkpoint(path, stand_in(20_000)),
+    "rows.csv": lambda path: runs.write_rows(
+        path, [{"step": k, "d_loss": k / 7} for k in range(20_000)]
+    ),
+    "generator.keras": lambda path: runs.save_model(path, small_model()),
+}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -219,9 +298,11 @@ def test_a_reader_never_sees_half_a_file(name, tmp_path, monkeypatch):
     path, seen = tmp_path / name, []
     path.write_bytes(b"old")
     replace = os.replace
+
     def spy(a, b):
         seen.append(path.read_bytes())
         replace(a, b)
+
     monkeypatch.setattr(os, "replace", spy)
     WRITERS[name](path)
     assert seen == [b"old"] and path.read_bytes() != b"old" and os.listdir(tmp_path) == [name]
@@ -232,9 +313,13 @@ def test_no_space_left(name, tmp_path, monkeypatch):
     "ENOSPC at the last moment, when the bytes are pushed out."
     path = tmp_path / name
     path.write_bytes(b"old")
-    def full(fd): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError) as caught: WRITERS[name](path)
+    with pytest.raises(OSError) as caught:
+        WRITERS[name](path)
     assert caught.value.filename == str(path) and caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [name]
 
@@ -263,7 +348,9 @@ print("passed")
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_disk_that_fills_at_any_point(name, tmp_path):
     here = os.path.dirname(os.path.abspath(__file__))
-    out = subprocess.run([sys.executable, "-c", LIMITED, here, tmp_path, name], capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", LIMITED, here, tmp_path, name], capture_output=True, text=True
+    )
     assert out.stdout.strip() == "passed", out.stderr[-2000:]
 
 
@@ -274,100 +361,154 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     good = contents(run)
     *_, errors = life(run, limit=200_000)  # a checkpoint has 400 kB
     assert "OSError" in errors and ".npz" in errors.strip().splitlines()[-1]
-    assert {k: v for k, v in good.items() if k.endswith(".npz")} == {k: v for k, v in contents(run).items() if k.endswith(".npz")}
+    assert {k: v for k, v in good.items() if k.endswith(".npz")} == {
+        k: v for k, v in contents(run).items() if k.endswith(".npz")
+    }
     assert life(run)[1] == 120 and contents(run) == contents(tmp_path / "alone")
 
 
 def test_a_sample_on_a_full_disk_is_named(tmp_path, monkeypatch):
     from gan_audio_tut import audio
+
     state = stand_in()
+
     def sample(folder, step):
-        def full(*args): raise OSError(errno.ENOSPC, "No space left on device")
+        def full(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
         monkeypatch.setattr(os, "replace", full)
         audio.save(folder / "step.wav", np.zeros(100, np.float32), 8000)
+
     recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}), state, sample, 5, 5)
-    with pytest.raises(OSError) as caught: go_on(state, recorder, 5)
+    with pytest.raises(OSError) as caught:
+        go_on(state, recorder, 5)
     assert caught.value.filename == str(tmp_path / "run" / "samples" / "step.wav")
     assert runs.checkpoints(tmp_path / "run") == []
 
 
 def test_what_hdf5_raises_names_the_file(tmp_path, monkeypatch):
     model = small_model()
-    def save(path): raise OSError("Unable to synchronously write")  # h5py's errors know neither number nor name
+
+    def save(path):
+        raise OSError("Unable to synchronously write")  # h5py's errors know neither number nor name
+
     monkeypatch.setattr(model, "save", save)
-    with pytest.raises(OSError, match="Unable to synchronously write") as caught: runs.save_model(tmp_path / "m.keras", model)
-    assert caught.value.errno and caught.value.filename == str(tmp_path / "m.keras") and os.listdir(tmp_path) == []
+    with pytest.raises(OSError, match="Unable to synchronously write") as caught:
+        runs.save_model(tmp_path / "m.keras", model)
+    assert (
+        caught.value.errno
+        and caught.value.filename == str(tmp_path / "m.keras")
+        and os.listdir(tmp_path) == []
+    )
 
 
 def test_an_error_that_no_disk_caused_stays_itself(tmp_path):
     with pytest.raises(TypeError):
-        with runs.whole(tmp_path / "x"): raise TypeError("a bug")
+        with runs.whole(tmp_path / "x"):
+            raise TypeError("a bug")
     assert os.listdir(tmp_path) == []
-    with pytest.raises(InputError): runs.write_rows(tmp_path, [])  # the name is a folder's
+    with pytest.raises(InputError):
+        runs.write_rows(tmp_path, [])  # the name is a folder's
 
 
 # --- damage ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:100], lambda b: b[: len(b) // 2], lambda b: b[:-10],
-                                    lambda b: bytes(len(b)), lambda b: b[:3000] + b"?" + b[3001:]])
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b"",
+        lambda b: b[:100],
+        lambda b: b[: len(b) // 2],
+        lambda b: b[:-10],
+        lambda b: bytes(len(b)),
+        lambda b: b[:3000] + b"?" + b[3001:],
+    ],
+)
 def test_a_damaged_checkpoint(damage, tmp_path, caplog):
     run, state = runs.open_run(tmp_path / "run", {}), stand_in()
     go_on(state, runs.Recorder(run, state, checkpoint_every=5), 10)
     before, newest = runs.checkpoints(run)
     newest.write_bytes(damage(newest.read_bytes()))
     fresh = stand_in()
-    with pytest.raises(InputError, match="0000010.npz: is damaged"): runs.load_checkpoint(newest, fresh)
-    assert int(fresh.step) == 0 and not fresh.walk.value.any(), "a damaged file must not touch the state"
+    with pytest.raises(InputError, match="0000010.npz: is damaged"):
+        runs.load_checkpoint(newest, fresh)
+    assert int(fresh.step) == 0 and not fresh.walk.value.any(), (
+        "a damaged file must not touch the state"
+    )
     recorder = runs.Recorder(run, fresh, checkpoint_every=5)
     assert int(fresh.step) == 5 and "0000010.npz" in caplog.text and not newest.exists()
     go_on(fresh, recorder, 10)
     assert np.array_equal(fresh.walk.value, state.walk.value)
-    for path in runs.checkpoints(run): path.write_bytes(b"gone")
-    with pytest.raises(InputError, match="0000010.npz"): runs.Recorder(run, stand_in())
+    for path in runs.checkpoints(run):
+        path.write_bytes(b"gone")
+    with pytest.raises(InputError, match="0000010.npz"):
+        runs.Recorder(run, stand_in())
 
 
 def test_another_recipe(tmp_path):
     runs.save_checkpoint(tmp_path / "1.npz", stand_in(10))
-    with pytest.raises(InputError, match="another recipe"): runs.load_checkpoint(tmp_path / "1.npz", stand_in(11))
-    with pytest.raises(FileNotFoundError): runs.load_checkpoint(tmp_path / "2.npz", stand_in(10))
+    with pytest.raises(InputError, match="another recipe"):
+        runs.load_checkpoint(tmp_path / "1.npz", stand_in(11))
+    with pytest.raises(FileNotFoundError):
+        runs.load_checkpoint(tmp_path / "2.npz", stand_in(10))
 
 
 def test_damaged_history(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,d_loss\n1,much\n")
-    with pytest.raises(InputError, match="metrics.csv"): runs.read_rows(tmp_path / "metrics.csv")
+    with pytest.raises(InputError, match="metrics.csv"):
+        runs.read_rows(tmp_path / "metrics.csv")
     (tmp_path / "metrics.csv").write_text("step,d_loss\n1,0.5,7\n")
-    with pytest.raises(InputError, match="metrics.csv"): runs.read_rows(tmp_path / "metrics.csv")
+    with pytest.raises(InputError, match="metrics.csv"):
+        runs.read_rows(tmp_path / "metrics.csv")
 
 
 # --- folders --------------------------------------------------------------------------------------
 
+
 def test_open_run(tmp_path):
     config = {"seed": 0, "classes": ("a", "b"), "rate": 1e-3, "nothing": None}
-    run = runs.open_run(tmp_path / "deep" / "run", config, resume=True)  # --resume on nothing starts it
+    run = runs.open_run(
+        tmp_path / "deep" / "run", config, resume=True
+    )  # --resume on nothing starts it
     assert runs.open_run(run, config, resume=True) == run
-    with pytest.raises(InputError, match="add --resume"): runs.open_run(run, config)
-    with pytest.raises(InputError, match="another seed, rate"): runs.open_run(run, config | {"seed": 1, "rate": 2e-3}, True)
+    with pytest.raises(InputError, match="add --resume"):
+        runs.open_run(run, config)
+    with pytest.raises(InputError, match="another seed, rate"):
+        runs.open_run(run, config | {"seed": 1, "rate": 2e-3}, True)
     (run / "config.json").write_text("{")
-    with pytest.raises(InputError, match="config.json: is damaged"): runs.open_run(run, config, True)
+    with pytest.raises(InputError, match="config.json: is damaged"):
+        runs.open_run(run, config, True)
 
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_of_something_else(tmp_path, resume):
     (tmp_path / "thesis.txt").write_text("precious")
     (tmp_path / ".part-of-the-thesis").write_text("precious")
-    with pytest.raises(InputError, match="not empty"): runs.open_run(tmp_path, {}, resume)
-    with pytest.raises(InputError, match="is a file"): runs.open_run(tmp_path / "thesis.txt", {}, resume)
+    with pytest.raises(InputError, match="not empty"):
+        runs.open_run(tmp_path, {}, resume)
+    with pytest.raises(InputError, match="is a file"):
+        runs.open_run(tmp_path / "thesis.txt", {}, resume)
     assert len(os.listdir(tmp_path)) == 2, "nothing of the user's may be touched"
 
 
 # --- tables and models ----------------------------------------------------------------------------
 
+
 def test_rows_keep_every_digit(tmp_path):
     rng = np.random.default_rng(0)
-    rows = [{"step": k, "a": float(np.float32(rng.standard_normal() * 10.0 ** rng.integers(-30, 30))), **({"b": -0.0} if k % 3 else {})} for k in range(500)]
+    rows = [
+        {
+            "step": k,
+            "a": float(np.float32(rng.standard_normal() * 10.0 ** rng.integers(-30, 30))),
+            **({"b": -0.0} if k % 3 else {}),
+        }
+        for k in range(500)
+    ]
     runs.write_rows(tmp_path / "t.csv", rows)
     assert runs.read_rows(tmp_path / "t.csv") == rows
-    with open(tmp_path / "t.csv", newline="") as f: assert [len(r) for r in csv.reader(f)] == [3] * 501
+    with open(tmp_path / "t.csv", newline="") as f:
+        assert [len(r) for r in csv.reader(f)] == [3] * 501
     runs.write_rows(tmp_path / "t.csv", [])
     assert (tmp_path / "t.csv").read_text() == "step\n" and runs.read_rows(tmp_path / "t.csv") == []
 
@@ -397,16 +538,30 @@ runs.save_model(sys.argv[1], keras.Model(x, [keras.layers.Dropout(0.5)(h), keras
 
 def test_model_files_of_two_processes_are_equal(tmp_path):
     import h5py, io, keras, zipfile
+
     for k in (1, 2):
-        subprocess.run([sys.executable, "-c", SAVE, tmp_path / f"{k}.keras"], check=True, env=os.environ | {"PYTHONHASHSEED": str(k)}, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", SAVE, tmp_path / f"{k}.keras"],
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": str(k)},
+            capture_output=True,
+        )
         time.sleep(1.1)  # another second on the clock
     a, b = ((tmp_path / f"{k}.keras").read_bytes() for k in (1, 2))
     assert a == b
     with zipfile.ZipFile(tmp_path / "1.keras") as z:
-        assert {i.date_time[0] for i in z.infolist()} == {1980} and b"date_saved\": \"\"" in z.read("metadata.json")
+        assert {i.date_time[0] for i in z.infolist()} == {1980} and b'date_saved": ""' in z.read(
+            "metadata.json"
+        )
         weights = h5py.File(io.BytesIO(z.read("model.weights.h5")))
         stamps = []
-        weights.visititems(lambda name, item: stamps.append(h5py.h5o.get_info(item.id).mtime if hasattr(h5py.h5o.get_info(item.id), "mtime") else 0))
+        weights.visititems(
+            lambda name, item: stamps.append(
+                h5py.h5o.get_info(item.id).mtime
+                if hasattr(h5py.h5o.get_info(item.id), "mtime")
+                else 0
+            )
+        )
         assert not any(stamps), "HDF5 would write the time of creation"
     model = keras.saving.load_model(tmp_path / "1.keras")
     assert [o.shape for o in model(np.ones((2, 4), np.float32))] == [(2, 300), (2, 2)]
@@ -414,7 +569,10 @@ def test_model_files_of_two_processes_are_equal(tmp_path):
 
 def test_shared_objects_are_numbered_in_order():
     text = '[{"shared_object_id": 140}, {"shared_object_id": 77}, {"shared_object_id": 140}]'
-    assert runs.renumbered(text) == '[{"shared_object_id": 1}, {"shared_object_id": 2}, {"shared_object_id": 1}]'
+    assert (
+        runs.renumbered(text)
+        == '[{"shared_object_id": 1}, {"shared_object_id": 2}, {"shared_object_id": 1}]'
+    )
     assert runs.renumbered(text.replace("140", "9")) == runs.renumbered(text)
 
 
@@ -428,7 +586,8 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path):
     run = tmp_path / "run" / "checkpoints"
     runs.save_checkpoint(run / "0000005.npz", stand_in(10))
     runs.save_checkpoint(run / "0000010.npz", stand_in(11))
-    with pytest.raises(InputError, match="another recipe"): runs.load_newest(tmp_path / "run", stand_in(10))
+    with pytest.raises(InputError, match="another recipe"):
+        runs.load_newest(tmp_path / "run", stand_in(10))
     assert len(runs.checkpoints(tmp_path / "run")) == 2
 
 
@@ -441,14 +600,17 @@ def started(run, steps=10, every=5):
 
 def test_lost_checkpoints_are_not_started_over(tmp_path):
     started(tmp_path / "run")
-    for path in runs.checkpoints(tmp_path / "run"): path.unlink()
-    with pytest.raises(InputError, match="has lost its checkpoints"): started(tmp_path / "run", 1)
+    for path in runs.checkpoints(tmp_path / "run"):
+        path.unlink()
+    with pytest.raises(InputError, match="has lost its checkpoints"):
+        started(tmp_path / "run", 1)
     assert len(runs.read_rows(tmp_path / "run" / "metrics.csv")) == 10
 
 
 def test_killed_before_the_first_checkpoint_starts_over(tmp_path):
     started(tmp_path / "run", 5)
-    for path in runs.checkpoints(tmp_path / "run"): path.unlink()  # the tables are written just before it
+    for path in runs.checkpoints(tmp_path / "run"):
+        path.unlink()  # the tables are written just before it
     assert [r["step"] for r in started(tmp_path / "run").times] == [5, 10]
 
 
@@ -457,26 +619,31 @@ def test_killed_before_the_first_checkpoint_starts_over(tmp_path):
 def test_tables_that_are_none(name, text, tmp_path):
     started(tmp_path / "run")
     (tmp_path / "run" / name).write_text(text)
-    with pytest.raises(InputError, match=f"{name}: is no table"): started(tmp_path / "run", 20)
+    with pytest.raises(InputError, match=f"{name}: is no table"):
+        started(tmp_path / "run", 20)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "5", "null", '"s"', '{"name": "somebody else"}'])
 def test_a_foreign_config_is_no_run(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match="no run's config"): runs.open_run(tmp_path, {"seed": 0}, resume=True)
+    with pytest.raises(InputError, match="no run's config"):
+        runs.open_run(tmp_path, {"seed": 0}, resume=True)
 
 
 def test_a_config_that_lacks_something_is_another(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 0}')
-    with pytest.raises(InputError, match="another recipe"): runs.open_run(tmp_path, {"seed": 0, "recipe": "x"}, resume=True)
+    with pytest.raises(InputError, match="another recipe"):
+        runs.open_run(tmp_path, {"seed": 0, "recipe": "x"}, resume=True)
 
 
 @posix
 def test_two_processes_cannot_share_a_run(tmp_path):
     runs.open_run(tmp_path / "run", {"seed": 0})
-    code = ("import sys; from gan_audio_tut import runs\n"
-            "try: runs.open_run(sys.argv[1], {'seed': 0}, True)\n"
-            "except ValueError as e: print(e)")
+    code = (
+        "import sys; from gan_audio_tut import runs\n"
+        "try: runs.open_run(sys.argv[1], {'seed': 0}, True)\n"
+        "except ValueError as e: print(e)"
+    )
     said = subprocess.check_output([sys.executable, "-c", code, tmp_path / "run"], text=True)
     assert "another process is working on it" in said
     runs.open_run(tmp_path / "run", {"seed": 0}, True)  # the same process may
@@ -486,4 +653,5 @@ def test_a_file_where_checkpoints_should_be(tmp_path):
     runs.open_run(tmp_path / "run", {"seed": 0})
     (tmp_path / "run" / "checkpoints").rmdir()
     (tmp_path / "run" / "checkpoints").write_text("mine")
-    with pytest.raises(InputError, match="checkpoints: cannot be written"): runs.open_run(tmp_path / "run", {"seed": 0}, True)
+    with pytest.raises(InputError, match="checkpoints: cannot be written"):
+        runs.open_run(tmp_path / "run", {"seed": 0}, True)

@@ -1,4 +1,5 @@
 """The picture GAN: shapes, ranges, the field of view, and that a recipe decides everything."""
+
 from dataclasses import replace
 
 import keras
@@ -12,14 +13,18 @@ TINY = replace(specgan.Recipe(), width=4, batch_size=8, latent_dim=8)
 
 
 @pytest.fixture(scope="module")
-def clips(): return datasets.drums(each=4)
+def clips():
+    return datasets.drums(each=4)
 
 
 @pytest.mark.parametrize("frames, n_mels, classes", [(64, 64, 10), (32, 80, 3), (16, 16, 0)])
 @pytest.mark.parametrize("norm", ["batch", "pixel", None])
 def test_shapes(frames, n_mels, classes, norm):
     shape = dict(classes=classes, frames=frames, n_mels=n_mels, width=4)
-    g, d = specgan.picture_generator(8, norm=norm, **shape), specgan.picture_discriminator(norm=norm, **shape)
+    g, d = (
+        specgan.picture_generator(8, norm=norm, **shape),
+        specgan.picture_discriminator(norm=norm, **shape),
+    )
     given = [tf.random.normal((5, 8)), tf.zeros(5, tf.int32)][: len(g.inputs)]
     pictures = training.call(g, given)
     assert pictures.shape == (5, frames, n_mels) and float(tf.reduce_max(tf.abs(pictures))) <= 1
@@ -36,8 +41,11 @@ def test_discriminator_sees_46_frames():
     for frame in range(64):
         y = x.copy()
         y[0, frame] += 1
-        if np.abs(trunk(y).numpy()[0, 1, 1] - base).max() > 0: reach.append(frame)
-    before = 1 + 2 + 4 + 8  # 'same' padding of kernel 4, stride 2 puts one zero before each layer's input
+        if np.abs(trunk(y).numpy()[0, 1, 1] - base).max() > 0:
+            reach.append(frame)
+    before = (
+        1 + 2 + 4 + 8
+    )  # 'same' padding of kernel 4, stride 2 puts one zero before each layer's input
     assert reach == list(range(max(0, 16 - before), 16 - before + 46))
 
 
@@ -45,28 +53,48 @@ def test_projection_is_an_inner_product():
     x, label = keras.Input((6,)), keras.Input((), dtype="int32")
     net = keras.Model([x, label], specgan.projection(x, label, 3))
     vectors = np.arange(18.0).reshape(3, 6)
-    net.layers[-2].set_weights([vectors]) if net.layers[-2].weights else net.layers[-1].set_weights([vectors])
+    net.layers[-2].set_weights([vectors]) if net.layers[-2].weights else net.layers[-1].set_weights(
+        [vectors]
+    )
     features = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     labels = np.array([0, 2, 1, 2])
-    assert np.allclose(net([features, labels])[:, 0], (features * vectors[labels]).sum(1), atol=1e-4)
+    assert np.allclose(
+        net([features, labels])[:, 0], (features * vectors[labels]).sum(1), atol=1e-4
+    )
 
 
 def test_a_recipe_and_a_seed_decide_everything(clips):
-    runs_ = [specgan.picture_gan(clips, TINY, seed=3) for _ in range(2)] + [specgan.picture_gan(clips, TINY, seed=4)]
-    for state in runs_: training.fit(state, steps=3, progress=False)
+    runs_ = [specgan.picture_gan(clips, TINY, seed=3) for _ in range(2)] + [
+        specgan.picture_gan(clips, TINY, seed=4)
+    ]
+    for state in runs_:
+        training.fit(state, steps=3, progress=False)
     first, again, other = ([v.numpy() for v in s.variables] for s in runs_)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other))
 
 
-@pytest.mark.parametrize("change", [{"loss": l} for l in ("non_saturating", "relativistic", "hinge", "least_squares", "minimax")]
-                         + [{"conditional": False}, {"r2": 1.0}, {"g_norm": "batch", "d_norm": "batch", "r1": 0.0}, {"ema": 0.0}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"loss": l} for l in ("non_saturating", "relativistic", "hinge", "least_squares", "minimax")]
+    + [
+        {"conditional": False},
+        {"r2": 1.0},
+        {"g_norm": "batch", "d_norm": "batch", "r1": 0.0},
+        {"ema": 0.0},
+    ],
+    ids=str,
+)
 def test_every_recipe_takes_steps(clips, change):
     state = specgan.picture_gan(clips, replace(TINY, **change))
     before = [v.numpy() for v in state.job.generator.trainable_variables]
     history = training.fit(state, steps=2, progress=False)
     assert all(np.isfinite(v) for row in history for v in row.values())
-    assert all(not np.array_equal(a, b) for a, b in zip(before, [v.numpy() for v in state.job.generator.trainable_variables]) if a.size > 50)
+    assert all(
+        not np.array_equal(a, b)
+        for a, b in zip(before, [v.numpy() for v in state.job.generator.trainable_variables])
+        if a.size > 50
+    )
 
 
 def test_quick_learning_goes_the_right_way(clips):
@@ -108,9 +136,16 @@ def test_saved_model_speaks_the_same(tmp_path):
 def test_shipped_generators_are_understood(name):
     "By the shipped listener, in most voices; no data needed."
     from gan_audio_tut import metrics
+
     voice, ear = weights.load_model(name), weights.load_model("recogniser-8k")
     labels = np.repeat(np.arange(10), 20)
-    heard = metrics.hear(ear, specgan.to_sound(specgan.from_noise(voice, labels, seed=11), mel.MelConfig(**weights.card_of(name)["mel"])))
+    heard = metrics.hear(
+        ear,
+        specgan.to_sound(
+            specgan.from_noise(voice, labels, seed=11),
+            mel.MelConfig(**weights.card_of(name)["mel"]),
+        ),
+    )
     assert np.mean(heard["label"].argmax(1) == labels) > 0.93
     assert (np.bincount(heard["voice"].argmax(1), minlength=5) / 200 > 0.05).sum() >= 4
 
@@ -124,28 +159,47 @@ def test_real_recordings(real_data):
 
 def test_clips_that_make_no_picture_are_refused(clips):
     short = replace(clips, audio=clips.audio[:, :8000])
-    with pytest.raises(ValueError, match="multiple of 2048 samples"): specgan.picture_gan(short, TINY)
+    with pytest.raises(ValueError, match="multiple of 2048 samples"):
+        specgan.picture_gan(short, TINY)
 
 
 def test_hidden_layers_have_an_offset_unless_the_norm_brings_one():
-    biased = lambda norm: [l.use_bias for l in specgan.picture_generator(8, 0, width=4, norm=norm).layers if hasattr(l, "kernel_size")]
+    biased = lambda norm: [
+        l.use_bias
+        for l in specgan.picture_generator(8, 0, width=4, norm=norm).layers
+        if hasattr(l, "kernel_size")
+    ]
     assert biased("pixel") == biased(None) == [True] * 4 and biased("batch") == [False] * 3 + [True]
 
 
 def test_what_does_not_fit_is_refused(clips):
-    for change in ({"loss": "Adversarial"}, {"loss": "nix"}, {"ema": 2.0}, {"batch_size": 0}, {"r1": -1.0}):
-        with pytest.raises(ValueError): replace(specgan.Recipe(), **change)
+    for change in (
+        {"loss": "Adversarial"},
+        {"loss": "nix"},
+        {"ema": 2.0},
+        {"batch_size": 0},
+        {"r1": -1.0},
+    ):
+        with pytest.raises(ValueError):
+            replace(specgan.Recipe(), **change)
     for change in ({"g_norm": "layer"}, {"d_norm": "Batch"}):
-        with pytest.raises(ValueError, match="give 'batch', 'pixel' or None"): specgan.picture_gan(clips, replace(TINY, **change))
-    with pytest.raises(ValueError, match="16000 Hz, the mel settings 8000"): specgan.picture_gan(clips, TINY, mel.MelConfig())
-    with pytest.raises(ValueError, match="finite"): specgan.picture_gan(replace(clips, audio=clips.audio * np.nan), TINY)
+        with pytest.raises(ValueError, match="give 'batch', 'pixel' or None"):
+            specgan.picture_gan(clips, replace(TINY, **change))
+    with pytest.raises(ValueError, match="16000 Hz, the mel settings 8000"):
+        specgan.picture_gan(clips, TINY, mel.MelConfig())
+    with pytest.raises(ValueError, match="finite"):
+        specgan.picture_gan(replace(clips, audio=clips.audio * np.nan), TINY)
     g = specgan.picture_generator(8, 3, width=4)
     for labels in ([-1], [3], [], 2):
-        with pytest.raises(ValueError, match="from 0 to 2"): specgan.from_noise(g, labels)
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            specgan.from_noise(g, labels)
 
 
 def test_sounds_begin_and_end_at_zero():
     loud = np.zeros((2, 64, 64), np.float32)
     y = specgan.to_sound(loud, mel.MelConfig())
     assert np.abs(y).max() > 0.01 and not y[:, [0, -1]].any()
-    assert np.abs(y[:, :4]).max() < 0.6 * np.abs(y[:, 8:200]).max() and np.abs(y[:, -8:]).max() < 0.2 * np.abs(y).max()
+    assert (
+        np.abs(y[:, :4]).max() < 0.6 * np.abs(y[:, 8:200]).max()
+        and np.abs(y[:, -8:]).max() < 0.2 * np.abs(y).max()
+    )

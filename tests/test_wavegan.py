@@ -1,4 +1,5 @@
 """WaveGAN: shapes, sizes, what phase shuffle may and may not change, and a resumed run to the bit."""
+
 import keras
 import numpy as np
 import pytest
@@ -21,15 +22,25 @@ def test_the_papers_sizes():
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_phase_shuffle_moves_and_mirrors(n):
     "All examples and channels together, by -n to n, each about equally often."
-    layer, x = wavegan.PhaseShuffle(n, seed=1), np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32)
+    layer, x = (
+        wavegan.PhaseShuffle(n, seed=1),
+        np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32),
+    )
     padded = np.pad(x, [(0, 0), (n, n), (0, 0)], mode="reflect")
-    moved = [next(k for k in range(2 * n + 1) if np.array_equal(y, padded[:, k : k + 20])) for y in (layer(x).numpy() for _ in range(60 * (2 * n + 1)))]
+    moved = [
+        next(k for k in range(2 * n + 1) if np.array_equal(y, padded[:, k : k + 20]))
+        for y in (layer(x).numpy() for _ in range(60 * (2 * n + 1)))
+    ]
     assert np.bincount(moved).min() > 30
 
 
 def test_the_critic_sees_the_last_sample_and_the_first():
-    critic, y = wavegan.wave_critic(2048, 4, shuffle=0), tf.Variable(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32))
-    with tf.GradientTape() as tape: out = critic(y)
+    critic, y = (
+        wavegan.wave_critic(2048, 4, shuffle=0),
+        tf.Variable(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32)),
+    )
+    with tf.GradientTape() as tape:
+        out = critic(y)
     g = tape.gradient(out, y).numpy()[0]
     assert g[0] != 0 and g[-1] != 0 and np.isfinite(g).all()
 
@@ -48,7 +59,10 @@ def test_resume_draws_on(tmp_path):
 
 
 def test_saved_and_loaded_by_name(tmp_path):
-    for name, net in (("g", wavegan.wave_generator(8, 1024, 2)), ("d", wavegan.wave_critic(1024, 2))):
+    for name, net in (
+        ("g", wavegan.wave_generator(8, 1024, 2)),
+        ("d", wavegan.wave_critic(1024, 2)),
+    ):
         runs.save_model(tmp_path / f"{name}.keras", net)
         again = weights.load_model(tmp_path / f"{name}.keras")
         assert all(np.array_equal(a, b) for a, b in zip(net.weights, again.weights))
@@ -56,22 +70,51 @@ def test_saved_and_loaded_by_name(tmp_path):
 
 
 def test_unfit_clips_are_refused():
-    with pytest.raises(InputError, match="^[^\n]*: clips of 8000 samples; give a multiple of 1024, such as 7168$"):
-        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), np.zeros((4, 8000), np.float32), np.zeros(4, np.int32)))
+    with pytest.raises(
+        InputError, match="^[^\n]*: clips of 8000 samples; give a multiple of 1024, such as 7168$"
+    ):
+        wavegan.wave_gan(
+            datasets.Clips(
+                "mine", 8000, ("a",), np.zeros((4, 8000), np.float32), np.zeros(4, np.int32)
+            )
+        )
 
 
 def test_from_noise_is_reproducible_in_any_batch():
     net = wavegan.wave_generator(8, 1024, 2)
-    assert np.allclose(from_noise(net, np.zeros(10), seed=3), from_noise(net, np.zeros(10), seed=3, batch=4), atol=1e-6)
-    assert not np.array_equal(from_noise(net, np.zeros(4), seed=3), from_noise(net, np.zeros(4), seed=4))
+    assert np.allclose(
+        from_noise(net, np.zeros(10), seed=3),
+        from_noise(net, np.zeros(10), seed=3, batch=4),
+        atol=1e-6,
+    )
+    assert not np.array_equal(
+        from_noise(net, np.zeros(4), seed=3), from_noise(net, np.zeros(4), seed=4)
+    )
 
 
-@pytest.mark.parametrize("audio, problem", [(np.zeros((0, 8192)), "0 clips"), (np.full((4, 8192), np.nan), "finite"), (np.zeros((4, 0)), "multiple of 1024")], ids=["none", "nan", "empty"])
+@pytest.mark.parametrize(
+    "audio, problem",
+    [
+        (np.zeros((0, 8192)), "0 clips"),
+        (np.full((4, 8192), np.nan), "finite"),
+        (np.zeros((4, 0)), "multiple of 1024"),
+    ],
+    ids=["none", "nan", "empty"],
+)
 def test_no_or_bad_sound_is_refused(audio, problem):
     with pytest.raises(InputError, match=f"^mine: [^\n]*{problem}"):
-        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), audio.astype(np.float32), np.zeros(len(audio), np.int32)))
+        wavegan.wave_gan(
+            datasets.Clips(
+                "mine", 8000, ("a",), audio.astype(np.float32), np.zeros(len(audio), np.int32)
+            )
+        )
 
 
 def test_a_shuffle_wider_than_the_frames_is_refused():
     with pytest.raises(InputError, match="^shuffle 8: [^\n]*; give less$"):
-        wavegan.wave_gan(datasets.Clips("mine", 8000, ("a",), np.ones((4, 2048), np.float32), np.zeros(4, np.int32)), wavegan.WaveRecipe(shuffle=8))
+        wavegan.wave_gan(
+            datasets.Clips(
+                "mine", 8000, ("a",), np.ones((4, 2048), np.float32), np.zeros(4, np.int32)
+            ),
+            wavegan.WaveRecipe(shuffle=8),
+        )

@@ -3,6 +3,7 @@
 espeak-ng says random words in many accents and timbres. Every file is one voice in one room: its speed, pitch and
 formants, the tone of its microphone and the echo of its walls are drawn from a seed. Real voices are left for judging.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -13,7 +14,24 @@ from make_digits import Speaker
 from gan_audio_tut import audio
 
 SR = 16000
-ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "de", "fr", "es", "it", "nl", "pl", "sv", "pt-br", "cs", "fi", "hu", "tr")
+ACCENTS = (
+    "en-us",
+    "en-gb-x-rp",
+    "en-gb-scotland",
+    "en-029",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "nl",
+    "pl",
+    "sv",
+    "pt-br",
+    "cs",
+    "fi",
+    "hu",
+    "tr",
+)
 TIMBRES = ("", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5")
 WORDS = """able above age air allow animal answer apple arm ash autumn away baby bridge bright brown butter cake calm candle
 catch chair cheese child choose church circle cloud coal coffee cold colour corner cotton cough cousin dance danger day deep
@@ -32,7 +50,9 @@ west wheel white wide wild wind window winter wish wolf wonder wood wool word wo
 
 def coloured(y, rng, most=8.0):
     "Through a microphone: a smooth gain of up to `most` dB either way at nine points from 0 Hz to half the rate."
-    gain = np.interp(np.fft.rfftfreq(len(y), 1 / SR), np.linspace(0, SR / 2, 9), rng.uniform(-most, most, 9))
+    gain = np.interp(
+        np.fft.rfftfreq(len(y), 1 / SR), np.linspace(0, SR / 2, 9), rng.uniform(-most, most, 9)
+    )
     return np.fft.irfft(np.fft.rfft(y) * 10 ** (gain / 20), len(y))
 
 
@@ -46,14 +66,21 @@ def in_a_room(y, rng):
 
 def say(speaker, rng, seconds):
     "One voice for so many seconds: (samples,) at `SR`, at a level between -32 and -16 dB."
-    voice, faster = rng.choice(ACCENTS) + rng.choice(TIMBRES), rng.uniform(0.85, 1.18)  # played faster: higher formants too
+    voice, faster = (
+        rng.choice(ACCENTS) + rng.choice(TIMBRES),
+        rng.uniform(0.85, 1.18),
+    )  # played faster: higher formants too
     said = []
     while sum(map(len, said)) < seconds * SR:
         text = " ".join(rng.choice(WORDS, rng.integers(2, 9)))
         y = speaker(text, voice, int(rng.integers(110, 260)), int(rng.integers(0, 100)))
-        said += [audio.resample(y, round(speaker.sr * faster), SR), np.zeros(int(rng.uniform(0, 0.4) * SR), np.float32)]
+        said += [
+            audio.resample(y, round(speaker.sr * faster), SR),
+            np.zeros(int(rng.uniform(0, 0.4) * SR), np.float32),
+        ]
     y = coloured(np.concatenate(said)[: int(seconds * SR)], rng)
-    if rng.random() < 0.4: y = in_a_room(y, rng)
+    if rng.random() < 0.4:
+        y = in_a_room(y, rng)
     y = audio.set_level(y.astype(np.float32), rng.uniform(-32, -16))
     return y / max(1.0, np.abs(y).max() / 0.99)
 
@@ -62,7 +89,8 @@ def main(out, minutes, each, seed):
     speaker = Speaker()
     for k in range(max(1, round(60 * minutes / each))):
         path = out / f"voice-{k:04d}.flac"
-        if path.exists(): continue  # stopped before: it goes on
+        if path.exists():
+            continue  # stopped before: it goes on
         audio.save(path, say(speaker, np.random.default_rng([seed, k]), each), SR)
         print(f"{(k + 1) * each / 60:.1f} min", end="\r", flush=True)
 
@@ -74,6 +102,9 @@ if __name__ == "__main__":
     p.add_argument("--each", type=float, default=12.0, help="seconds a file")
     p.add_argument("--seed", type=int, default=0)
     args = p.parse_args()
-    if not (0 < args.minutes < 1e4 and 0.5 <= args.each < 600 and args.seed >= 0): p.error("give minutes, at least half a second for --each, and a seed that is not negative")
-    try: main(**vars(args))
-    except audio.InputError as e: sys.exit(str(e))
+    if not (0 < args.minutes < 1e4 and 0.5 <= args.each < 600 and args.seed >= 0):
+        p.error("give minutes, at least half a second for --each, and a seed that is not negative")
+    try:
+        main(**vars(args))
+    except audio.InputError as e:
+        sys.exit(str(e))

@@ -4,6 +4,7 @@ Real voices come from `tools/fetch_speech.py runs/real`, synthetic ones from `to
 --minutes 100`, words from three of FSDD's speakers, noises from ESC-10's folds 1 and 2. FSDD's `nicolas` and ESC-10's
 fold 3 are for choices, `yweweler` and folds 4 and 5 for the test; `speech16k` for both, at either rate.
 """
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,30 +14,51 @@ from gan_audio_tut import audio, datasets, degrade, mending
 
 REAL, SYNTHETIC = Path("runs/real"), Path("runs/voices")
 LEARNED = ("george", "jackson", "lucas")
-SHARES = {"words": 0.23, "synthetic": 0.2, "prompts": 0.4, "letters": 0.17}  # of the sentences: FSDD, espeak-ng, telephony and reading, KLettres
+SHARES = {
+    "words": 0.23,
+    "synthetic": 0.2,
+    "prompts": 0.4,
+    "letters": 0.17,
+}  # of the sentences: FSDD, espeak-ng, telephony and reading, KLettres
 SECONDS = 2.048
-LATER = mending.RestorerRecipe(rate=3e-4, snr=(-5, 45), fall=1500)  # at last, what is nearly clean as well
+LATER = mending.RestorerRecipe(
+    rate=3e-4, snr=(-5, 45), fall=1500
+)  # at last, what is nearly clean as well
 RESTORERS = {  # what ships: the network, and how it learns, leg by leg, each in as many steps as its rate takes to fall
-    "restore-8k": ({"sr": 8000, "n_fft": 512, "hop_length": 128}, (mending.RestorerRecipe(fall=9000), LATER)),
-    "restore-16k": ({"sr": 16000, "n_fft": 512, "hop_length": 256}, (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800), replace(LATER, fall=600)))}
+    "restore-8k": (
+        {"sr": 8000, "n_fft": 512, "hop_length": 128},
+        (mending.RestorerRecipe(fall=9000), LATER),
+    ),
+    "restore-16k": (
+        {"sr": 16000, "n_fft": 512, "hop_length": 256},
+        (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800), replace(LATER, fall=600)),
+    ),
+}
 
 
 def recordings(folder, sr, shortest=0.15):
     "Voice -> its recordings, trimmed, at `sr`: all of them were made at that rate or above."
-    if not folder.is_dir(): raise audio.InputError(f"{folder}: no such folder; see the head of tools/restoration_lessons.py")
+    if not folder.is_dir():
+        raise audio.InputError(
+            f"{folder}: no such folder; see the head of tools/restoration_lessons.py"
+        )
     found = {}
     for path in sorted(folder.rglob("*.flac")):
         y, rate = audio.load(path)
-        if rate < sr or (sr == 8000 and path.parent.name.endswith("-wide")): continue  # at 8 kHz the prompts come without a codec
+        if rate < sr or (sr == 8000 and path.parent.name.endswith("-wide")):
+            continue  # at 8 kHz the prompts come without a codec
         y = audio.trim(audio.resample(y, rate, sr), sr)
-        if len(y) > shortest * sr: found.setdefault(path.parent.name if folder == REAL else path.stem, []).append(y)
+        if len(y) > shortest * sr:
+            found.setdefault(path.parent.name if folder == REAL else path.stem, []).append(y)
     return {k: v for k, v in found.items() if sum(map(len, v)) > 20 * sr or folder != REAL}
 
 
 def words(sr):
     "The learned speakers' words of FSDD; nothing above 8 kHz."
     clips = datasets.fsdd("train+valid+test")
-    say = lambda name: [audio.trim(y, sr) for y in clips.audio[clips.speakers == clips.voices.index(name)]]
+    say = lambda name: [
+        audio.trim(y, sr) for y in clips.audio[clips.speakers == clips.voices.index(name)]
+    ]
     return {name: say(name) for name in LEARNED} if sr == 8000 else {}
 
 
@@ -46,14 +68,19 @@ def sentence(said, samples, sr, rng):
     while len(y) < samples:
         one = said[rng.integers(len(said))]
         at = rng.integers(max(1, len(one) - samples))  # somewhere in a long one
-        one = audio.set_level(one[at : at + samples], -20 + rng.normal(0, 1.5)) if audio.rms(one[at : at + samples]) > 1e-4 else one[:0]
+        one = (
+            audio.set_level(one[at : at + samples], -20 + rng.normal(0, 1.5))
+            if audio.rms(one[at : at + samples]) > 1e-4
+            else one[:0]
+        )
         y = np.concatenate([y, one, np.zeros(int(rng.uniform(0.02, 0.5) * sr), np.float32)])
     return y[:samples].astype(np.float32)
 
 
 def varied(y, samples, sr, rng):
     "Played up to 15 % faster or slower, seven times in ten, and through a crooked microphone every other time."
-    if rng.random() < 0.7: y = audio.resample(y, sr, round(sr / rng.uniform(0.85, 1.15)))
+    if rng.random() < 0.7:
+        y = audio.resample(y, sr, round(sr / rng.uniform(0.85, 1.15)))
     y = y[:samples]
     return degrade.equalised(y, rng, 3.0) if rng.random() < 0.5 else y
 
@@ -62,14 +89,34 @@ def speech(sr, n=6400, seed=0):
     "(n, samples) of RMS 0.1: sentences of every voice in turn."
     samples, rng, out = round(SECONDS * sr / 512) * 512, np.random.default_rng(seed), []
     real = recordings(REAL, sr)
-    voices = {"words": words(sr), "synthetic": recordings(SYNTHETIC, sr), "letters": {k: v for k, v in real.items() if k.startswith("klettres")},
-              "prompts": {k: v for k, v in real.items() if not k.startswith("klettres")}}
-    print({k: f"{len(v)} voices, {sum(len(y) for said in v.values() for y in said) / sr / 60:.0f} min" for k, v in voices.items()}, flush=True)
+    voices = {
+        "words": words(sr),
+        "synthetic": recordings(SYNTHETIC, sr),
+        "letters": {k: v for k, v in real.items() if k.startswith("klettres")},
+        "prompts": {k: v for k, v in real.items() if not k.startswith("klettres")},
+    }
+    print(
+        {
+            k: f"{len(v)} voices, {sum(len(y) for said in v.values() for y in said) / sr / 60:.0f} min"
+            for k, v in voices.items()
+        },
+        flush=True,
+    )
     for kind, said in voices.items():
         for k in range(round(SHARES[kind] * n) if said else 0):
-            late = rng.integers(sr) if rng.random() < 0.5 else 0  # every other one begins somewhere in a word, as a cut file does
-            y = varied(sentence(list(said.values())[k % len(said)], round(1.25 * samples) + late, sr, rng)[late:], samples, sr, rng)
-            if audio.rms(y) > 1e-4: out.append(0.1 * y / audio.rms(y))
+            late = (
+                rng.integers(sr) if rng.random() < 0.5 else 0
+            )  # every other one begins somewhere in a word, as a cut file does
+            y = varied(
+                sentence(list(said.values())[k % len(said)], round(1.25 * samples) + late, sr, rng)[
+                    late:
+                ],
+                samples,
+                sr,
+                rng,
+            )
+            if audio.rms(y) > 1e-4:
+                out.append(0.1 * y / audio.rms(y))
     return rng.permutation(np.stack(out)).astype(np.float32)
 
 
@@ -78,9 +125,18 @@ def lessons(sr, folder, seed=0):
     path = Path(folder) / "lessons.npz"
     if not path.exists():
         said = speech(sr, seed=seed)
-        noises = mending.noises_of(4000, said.shape[1], sr, list(datasets.esc10("train", sr=sr).audio), list(said[::20]), seed + 1)
+        noises = mending.noises_of(
+            4000,
+            said.shape[1],
+            sr,
+            list(datasets.esc10("train", sr=sr).audio),
+            list(said[::20]),
+            seed + 1,
+        )
         kept = mending.bank(said, sr, 3000, 2000, seed + 2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with audio.replacing(path) as part, open(part, "wb") as f: np.savez(f, said, noises, *kept)
-    with np.load(path) as found: said, noises, *kept = found.values()
+        with audio.replacing(path) as part, open(part, "wb") as f:
+            np.savez(f, said, noises, *kept)
+    with np.load(path) as found:
+        said, noises, *kept = found.values()
     return said, noises, (*kept[:4], int(kept[4]))

@@ -3,6 +3,7 @@
 Set GAN_AUDIO_TUT_FULL=1 to run the long cells too. TensorFlow's start-up lines, progress bars and
 cell timings are dropped and temporary folders lose their path, so that a second run changes only what the code changed.
 """
+
 import os
 import re
 import sys
@@ -13,7 +14,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOISE = re.compile(r"^([EWI]\d{4} .*|WARNING: All log messages before absl.*|To enable the following.*|.*oneDNN custom.*)$", re.M)
+NOISE = re.compile(
+    r"^([EWI]\d{4} .*|WARNING: All log messages before absl.*|To enable the following.*|.*oneDNN custom.*)$",
+    re.M,
+)
 TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+/")
 
 
@@ -21,12 +25,17 @@ def tidy(cell):
     "Outputs worth keeping; a bar that overwrote itself keeps its last state."
     kept = []
     for out in cell.get("outputs", []):
-        if "application/vnd.jupyter.widget-view+json" in out.get("data", {}): continue  # dead without its kernel
-        if out.output_type == "execute_result": out.execution_count = None
-        if kept and out.output_type == "stream" and kept[-1].get("name") == out.name: kept[-1].text += out.text
-        else: kept.append(out)
+        if "application/vnd.jupyter.widget-view+json" in out.get("data", {}):
+            continue  # dead without its kernel
+        if out.output_type == "execute_result":
+            out.execution_count = None
+        if kept and out.output_type == "stream" and kept[-1].get("name") == out.name:
+            kept[-1].text += out.text
+        else:
+            kept.append(out)
     for out in kept:
-        if out.output_type != "stream": continue
+        if out.output_type != "stream":
+            continue
         lines = [re.split(r"[\r\x08]", line)[-1] for line in NOISE.sub("", out.text).split("\n")]
         out.text = TEMPORARY.sub("", re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines)).strip("\n"))
     cell.outputs = [o for o in kept if o.get("text", True)]
@@ -39,11 +48,15 @@ def run(path):
     nb, start = nbformat.read(path, 4), time.time()
     NotebookClient(nb, timeout=3600, resources={"metadata": {"path": str(path.parent)}}).execute()
     for cell in nb.cells:
-        if cell.cell_type == "code": tidy(cell)
-    nb.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+        if cell.cell_type == "code":
+            tidy(cell)
+    nb.metadata = {
+        "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}
+    }
     nbformat.write(nb, path)
     print(f"{path}: {time.time() - start:.0f} s, {path.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]: run(Path(name))
+    for name in sys.argv[1:]:
+        run(Path(name))

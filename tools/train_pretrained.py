@@ -13,6 +13,7 @@ restore-8k, restore-16k  from damaged sound to clean; learned from what tools/re
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
 """
+
 import argparse
 import json
 import sys
@@ -24,7 +25,20 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from gan_audio_tut import audio, backbone, datasets, degrade, fidelity, mending, metrics, runs, specgan, training, vocoder, weights
+from gan_audio_tut import (
+    audio,
+    backbone,
+    datasets,
+    degrade,
+    fidelity,
+    mending,
+    metrics,
+    runs,
+    specgan,
+    training,
+    vocoder,
+    weights,
+)
 from gan_audio_tut.mel import MelConfig
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -33,10 +47,17 @@ import vocoder as judging  # noqa: E402  what ships is judged as the benchmark j
 
 VOICES_LEARNED = "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices"
 LICENCES = "CC BY-SA 3.0, CC BY 3.0, BSD, GPL 2 or later"
-FSDD = {"data": "Free Spoken Digit Dataset (Jakobovski et al.)", "data_licence": "CC BY-SA 4.0", "licence": "CC BY-SA 4.0"}
+FSDD = {
+    "data": "Free Spoken Digit Dataset (Jakobovski et al.)",
+    "data_licence": "CC BY-SA 4.0",
+    "licence": "CC BY-SA 4.0",
+}
 
 
-def figures(found): return {metrics.COLUMNS[k]: round(float(np.min(found[k])), 3) for k in metrics.COLUMNS if k in found}
+def figures(found):
+    return {
+        metrics.COLUMNS[k]: round(float(np.min(found[k])), 3) for k in metrics.COLUMNS if k in found
+    }
 
 
 def recogniser(name, minutes, seed=1):
@@ -45,58 +66,124 @@ def recogniser(name, minutes, seed=1):
     model, start = metrics.build_recogniser(10, len(train.voices)), time.process_time()
     history = metrics.train_recogniser(model, train, valid, seed=seed, verbose=2)
     cpu, out = time.process_time() - start, metrics.hear(model, test.audio)
-    right = {"digit": np.mean(out["label"].argmax(1) == test.labels), "voice": np.mean(out["voice"].argmax(1) == test.speakers)}
-    weights.ship(name, model, FSDD | {
-        "about": "names spoken digits and five voices; its features measure distances between clips",
-        "trained_on": f"{len(train)} recordings, index 10 and up", "sr": train.sr, "samples": train.audio.shape[1],
-        "classes": list(train.classes), "voices": list(train.voices), "epochs": len(history.epoch), "cpu_s": round(cpu), "seed": seed,
-        "scores": {"official test": {k: round(float(v), 4) for k, v in right.items()}},
-        "limits": "English digits in five voices; other speakers and rooms are heard less well"})
+    right = {
+        "digit": np.mean(out["label"].argmax(1) == test.labels),
+        "voice": np.mean(out["voice"].argmax(1) == test.speakers),
+    }
+    weights.ship(
+        name,
+        model,
+        FSDD
+        | {
+            "about": "names spoken digits and five voices; its features measure distances between clips",
+            "trained_on": f"{len(train)} recordings, index 10 and up",
+            "sr": train.sr,
+            "samples": train.audio.shape[1],
+            "classes": list(train.classes),
+            "voices": list(train.voices),
+            "epochs": len(history.epoch),
+            "cpu_s": round(cpu),
+            "seed": seed,
+            "scores": {"official test": {k: round(float(v), 4) for k, v in right.items()}},
+            "limits": "English digits in five voices; other speakers and rooms are heard less well",
+        },
+    )
 
 
 def thinned(rows, n=40):
     "The mean rows of `n` stretches of a run, for the card."
     names = ("d_loss", "g_loss", "real_logit", "fake_logit", "told_apart")
     parts = np.array_split(rows, min(n, len(rows)))
-    return [{"step": part[-1]["step"], **{k: round(float(np.mean([r[k] for r in part])), 4) for k in names}} for part in parts]
+    return [
+        {
+            "step": part[-1]["step"],
+            **{k: round(float(np.mean([r[k] for r in part])), 4) for k in names},
+        }
+        for part in parts
+    ]
 
 
 def ship_voice(name, net, facts, judge, mel, unheard):
     "Judge a generator of digits and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
     labels, draws = np.repeat(np.arange(10), 100), len(net.output_shape) == 3
     out = specgan.from_noise(net, labels, seed=2026)
-    ways = {f"{name} by vocoder-8k": weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None} if draws else {name: None}
+    ways = (
+        {f"{name} by vocoder-8k": weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None}
+        if draws
+        else {name: None}
+    )
     made = {k: specgan.to_sound(out, mel, vocoder=v) for k, v in ways.items()}
     found = {k: judge(y, labels) for k, y in made.items()}
-    pulses = {k: round(backbone.pulse_share(y, mel.sr), 3) for k, y in (made | {"real, unheard": unheard.audio}).items()}
-    fresh = {k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"}  # the voice has learned from these too
-    scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), "real, unheard": fresh, **found}
+    pulses = {
+        k: round(backbone.pulse_share(y, mel.sr), 3)
+        for k, y in (made | {"real, unheard": unheard.audio}).items()
+    }
+    fresh = {
+        k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"
+    }  # the voice has learned from these too
+    scores = {
+        "real test (itself)": judge.relative([judge.ceiling]),
+        "real train": judge.relative(judge.real_train),
+        "real, unheard": fresh,
+        **found,
+    }
     print(metrics.score_table(scores), *(v["voices"] for v in found.values()), pulses)
-    about = {"about": "draws the digits 0 to 9 from noise as mel pictures, for a vocoder to say; five voices at 8 kHz", "vocoder": "vocoder-8k"} if draws else {
-        "about": "says the digits 0 to 9 from noise: the spectral head; five voices at 8 kHz"}
-    weights.ship(name, net, facts | FSDD | about | {
-        "pulses": pulses, "judged_by": "recogniser-8k, 1000 clips, no selection, official test", "scores": {k: figures(v) for k, v in scores.items()},
-        "limits": "single English digits of about a second, as on a telephone"})
+    about = (
+        {
+            "about": "draws the digits 0 to 9 from noise as mel pictures, for a vocoder to say; five voices at 8 kHz",
+            "vocoder": "vocoder-8k",
+        }
+        if draws
+        else {"about": "says the digits 0 to 9 from noise: the spectral head; five voices at 8 kHz"}
+    )
+    weights.ship(
+        name,
+        net,
+        facts
+        | FSDD
+        | about
+        | {
+            "pulses": pulses,
+            "judged_by": "recogniser-8k, 1000 clips, no selection, official test",
+            "scores": {k: figures(v) for k, v in scores.items()},
+            "limits": "single English digits of about a second, as on a telephone",
+        },
+    )
 
 
 def leg(folder, state, config, minutes=None, steps=None):
     "Go on with a run of our own, for minutes or to a step: its averaged generator; its steps, CPU seconds and curve."
-    if not (minutes or Path(folder, "config.json").exists()): raise audio.InputError(f"{folder}: nothing to judge yet; train it with --minutes")
+    if not (minutes or Path(folder, "config.json").exists()):
+        raise audio.InputError(f"{folder}: nothing to judge yet; train it with --minutes")
     run = runs.open_run(folder, config, resume=True)
     recorder = runs.Recorder(run, state, checkpoint_every=500)
-    if minutes or steps: training.fit(state, steps, minutes and 60 * minutes, callbacks=[recorder])
+    if minutes or steps:
+        training.fit(state, steps, minutes and 60 * minutes, callbacks=[recorder])
     recorder.finish(state)
     rows = runs.read_rows(run / "metrics.csv")
-    return state.ema, {"steps": int(state.step), "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]), "curve": thinned(rows)}
+    return state.ema, {
+        "steps": int(state.step),
+        "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]),
+        "curve": thinned(rows),
+    }
 
 
-VOICES = {"voice-8k": (backbone.spectral_gan, backbone.RECIPES["spectral"]), "pictures-8k": (specgan.picture_gan, specgan.RECIPES["specgan"])}
+VOICES = {
+    "voice-8k": (backbone.spectral_gan, backbone.RECIPES["spectral"]),
+    "pictures-8k": (specgan.picture_gan, specgan.RECIPES["specgan"]),
+}
 
 
 def voice(name, minutes, seed=0):
     clips, (gan, recipe) = datasets.fsdd("train+valid"), VOICES[name]
     mel = specgan.mel_settings(clips)
-    config = {"data": "fsdd", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
+    config = {
+        "data": "fsdd",
+        "classes": list(clips.classes),
+        "seed": seed,
+        "mel": vars(mel),
+        "settings": vars(recipe),
+    }
     net, facts = leg(f"runs/{name}", gan(clips, recipe, mel, seed), config, minutes)
     facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
     judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
@@ -106,18 +193,45 @@ def voice(name, minutes, seed=0):
 def drums(name, minutes, seed=0):
     clips, recipe = datasets.drums("train", each=500), backbone.RECIPES["spectral"]
     mel = specgan.mel_settings(clips)
-    config = {"data": "drums", "classes": list(clips.classes), "seed": seed, "mel": vars(mel), "settings": vars(recipe)}
-    net, facts = leg(f"runs/{name}", backbone.spectral_gan(clips, recipe, mel, seed), config, minutes)
-    ear, test, labels = drum_ear(mel), datasets.drums("test", each=100), np.repeat(np.arange(len(clips.classes)), 100)
+    config = {
+        "data": "drums",
+        "classes": list(clips.classes),
+        "seed": seed,
+        "mel": vars(mel),
+        "settings": vars(recipe),
+    }
+    net, facts = leg(
+        f"runs/{name}", backbone.spectral_gan(clips, recipe, mel, seed), config, minutes
+    )
+    ear, test, labels = (
+        drum_ear(mel),
+        datasets.drums("test", each=100),
+        np.repeat(np.arange(len(clips.classes)), 100),
+    )
     judge, heard = metrics.Judge(ear, clips, test), metrics.hear(ear, test.audio)
     found = judge(specgan.to_sound(specgan.from_noise(net, labels, seed=2026), mel), labels)
-    scores = {"real test (itself)": judge.relative([judge.ceiling]), "real train": judge.relative(judge.real_train), name: found}
+    scores = {
+        "real test (itself)": judge.relative([judge.ceiling]),
+        "real train": judge.relative(judge.real_train),
+        name: found,
+    }
     print(metrics.score_table(scores))
-    weights.ship(name, net, config | facts | {
-        "about": f"plays {len(clips.classes)} drums from noise: the spectral head, at 16 kHz",
-        "data": "gan_audio_tut.datasets.drums", "data_licence": "MIT", "licence": "MIT", "trained_on": f"{len(clips)} synthesised hits",
-        "judged_by": f"a recogniser of drums that learned from other hits ({np.mean(heard['label'].argmax(1) == test.labels):.3f} of the test's right); 100 hits of each drum, no selection",
-        "scores": {k: figures(v) for k, v in scores.items()}, "limits": "half a second; the sounds of this package's drum machine and no others"})
+    weights.ship(
+        name,
+        net,
+        config
+        | facts
+        | {
+            "about": f"plays {len(clips.classes)} drums from noise: the spectral head, at 16 kHz",
+            "data": "gan_audio_tut.datasets.drums",
+            "data_licence": "MIT",
+            "licence": "MIT",
+            "trained_on": f"{len(clips)} synthesised hits",
+            "judged_by": f"a recogniser of drums that learned from other hits ({np.mean(heard['label'].argmax(1) == test.labels):.3f} of the test's right); 100 hits of each drum, no selection",
+            "scores": {k: figures(v) for k, v in scores.items()},
+            "limits": "half a second; the sounds of this package's drum machine and no others",
+        },
+    )
 
 
 def drum_ear(mel, seed=1):
@@ -129,10 +243,16 @@ def drum_ear(mel, seed=1):
     return ear
 
 
-COPYIST, LATER = 28400, 25000  # steps without an opponent, and with: what the shipped one of 8 kHz had
+COPYIST, LATER = (
+    28400,
+    25000,
+)  # steps without an opponent, and with: what the shipped one of 8 kHz had
 VOCODERS = {"vocoder-8k": 8000, "vocoder-16k": 16000}
 LEANS = {8000: 0.5, 16000: 0.35}  # what ships: at 16 kHz 0.5 made a hiss bland (3.8 dB of texture)
-CARRIED = {8000: 4350, 16000: 2400}  # stretches that found room on the way to another machine, in 12 bits
+CARRIED = {
+    8000: 4350,
+    16000: 2400,
+}  # stretches that found room on the way to another machine, in 12 bits
 COPIES = vocoder.VocoderRecipe(trips=8, batch_size=32)
 
 
@@ -140,9 +260,19 @@ def vocoder_lessons(sr, path=None):
     "What a vocoder that ships learns from: (n, samples); kept in a file for tools/vocoder_on_jax.py."
     sounds = judging.with_real_voices(sr)[: CARRIED[sr]]
     if path:
-        book = np.asarray(keras.random.normal((2, 512, judging.CONFIGS[sr].n_fft // 2 + 1), seed=7))  # as `vocoder.breath` draws it here
-        whole = np.round(sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 0.9 * 2048).astype(np.int16)
-        with audio.replacing(path) as part, open(part, "wb") as f: np.savez(f, sounds=whole, book=book, settings=json.dumps({"mel": vars(judging.CONFIGS[sr]), "recipe": vars(COPIES)}))
+        book = np.asarray(
+            keras.random.normal((2, 512, judging.CONFIGS[sr].n_fft // 2 + 1), seed=7)
+        )  # as `vocoder.breath` draws it here
+        whole = np.round(
+            sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 0.9 * 2048
+        ).astype(np.int16)
+        with audio.replacing(path) as part, open(part, "wb") as f:
+            np.savez(
+                f,
+                sounds=whole,
+                book=book,
+                settings=json.dumps({"mel": vars(judging.CONFIGS[sr]), "recipe": vars(COPIES)}),
+            )
     return sounds
 
 
@@ -150,17 +280,50 @@ def trained_vocoder(name, minutes, seed=0):
     config = judging.CONFIGS[VOCODERS[name]]
     sounds, facts = vocoder_lessons(config.sr), {"seed": seed, "mel": vars(config)}
     alone, then = replace(COPIES, adversarial=0), replace(COPIES, rate=COPIES.rate / 2, fall=LATER)
-    start, first = leg(f"runs/{name}/copyist", vocoder.vocoder_gan(sounds, config, alone, seed), facts | {"settings": vars(alone)}, minutes, COPYIST)
-    if first["steps"] < COPYIST: return print(f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on")
-    net, facts_then = leg(f"runs/{name}/run", vocoder.vocoder_gan(sounds, config, then, seed, start), facts | {"settings": vars(then)}, minutes, LATER)
-    if facts_then["steps"] < LATER: return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
-    ship_vocoder(name, net, facts_then | {"seed": seed, "settings": vars(then), "copyist": {k: first[k] for k in ("steps", "cpu_s")}})
+    start, first = leg(
+        f"runs/{name}/copyist",
+        vocoder.vocoder_gan(sounds, config, alone, seed),
+        facts | {"settings": vars(alone)},
+        minutes,
+        COPYIST,
+    )
+    if first["steps"] < COPYIST:
+        return print(
+            f"{name}: {first['steps']} of {COPYIST} steps as a copyist; run it again to go on"
+        )
+    net, facts_then = leg(
+        f"runs/{name}/run",
+        vocoder.vocoder_gan(sounds, config, then, seed, start),
+        facts | {"settings": vars(then)},
+        minutes,
+        LATER,
+    )
+    if facts_then["steps"] < LATER:
+        return print(f"{name}: {facts_then['steps']} of {LATER} steps; run it again to go on")
+    ship_vocoder(
+        name,
+        net,
+        facts_then
+        | {
+            "seed": seed,
+            "settings": vars(then),
+            "copyist": {k: first[k] for k in ("steps", "cpu_s")},
+        },
+    )
 
 
 def computed_vocoder(name, path):
     "Ship what tools/vocoder_on_jax.py has found."
-    net = vocoder.vocoder_net(judging.CONFIGS[VOCODERS[name]], COPIES.dim, COPIES.blocks, trips=COPIES.trips, own=COPIES.own)
-    with np.load(path) as found: facts = json.loads(str(found["facts"])); net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
+    net = vocoder.vocoder_net(
+        judging.CONFIGS[VOCODERS[name]],
+        COPIES.dim,
+        COPIES.blocks,
+        trips=COPIES.trips,
+        own=COPIES.own,
+    )
+    with np.load(path) as found:
+        facts = json.loads(str(found["facts"]))
+        net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
     ship_vocoder(name, net, facts)
 
 
@@ -168,26 +331,47 @@ def ship_vocoder(name, net, facts):
     "Judge a vocoder and put it among the shipped ones."
     config = judging.CONFIGS[VOCODERS[name]]
     net.layers[-1].lean = LEANS[config.sr]
-    weights.ship(name, net, facts | {
-        "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass", "mel": vars(config), "trips": net.layers[-1].trips, "lean": net.layers[-1].lean,
-        "data": "FSDD (three speakers), " + VOICES_LEARNED, "data_licence": "CC BY-SA 4.0, " + LICENCES, "licence": "CC BY-SA 4.0",
-        "trained_on": f"{CARRIED[config.sr]} stretches: strings of words by george, jackson and lucas, what the restorers learn from, 100 minutes of synthetic voices, hisses",
-        "judged_by": "real recordings of five speakers that it has not learned from; by librosa's Griffin-Lim, 60 rounds, beside it",
-        "scores": unheard(net, config),
-        "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and twins of an equal, smaller budget: benchmarks/vocoder-*.json"})
+    weights.ship(
+        name,
+        net,
+        facts
+        | {
+            "about": f"mel bands to sound at {config.sr / 1000:g} kHz, in one pass",
+            "mel": vars(config),
+            "trips": net.layers[-1].trips,
+            "lean": net.layers[-1].lean,
+            "data": "FSDD (three speakers), " + VOICES_LEARNED,
+            "data_licence": "CC BY-SA 4.0, " + LICENCES,
+            "licence": "CC BY-SA 4.0",
+            "trained_on": f"{CARRIED[config.sr]} stretches: strings of words by george, jackson and lucas, what the restorers learn from, 100 minutes of synthetic voices, hisses",
+            "judged_by": "real recordings of five speakers that it has not learned from; by librosa's Griffin-Lim, 60 rounds, beside it",
+            "scores": unheard(net, config),
+            "limits": "single voices; music and several speakers at once are outside what it learned. Beside unheard speakers and twins of an equal, smaller budget: benchmarks/vocoder-*.json",
+        },
+    )
 
 
 def unheard(net, config):
     "The benchmark's figures on the real recordings of `speech16k`, whose five speakers are in no training set, beside 60 rounds of librosa's Griffin-Lim; and a copied hiss."
-    ways = {"network": lambda mel: np.asarray(net(mel, training=False)), "librosa, Griffin-Lim": partial(judging.by_librosa, config=config, steps=60)}
-    sounds, scores = judging.speech(config.sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))), {}
+    ways = {
+        "network": lambda mel: np.asarray(net(mel, training=False)),
+        "librosa, Griffin-Lim": partial(judging.by_librosa, config=config, steps=60),
+    }
+    sounds, scores = (
+        judging.speech(config.sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))),
+        {},
+    )
     for name, way in ways.items():
-        found = {k: mean for k, (mean, _) in judging.figures(way, sounds, config).items()} | judging.hissed(way, config)
+        found = {
+            k: mean for k, (mean, _) in judging.figures(way, sounds, config).items()
+        } | judging.hissed(way, config)
         scores[name] = {k: round(float(v), 3) for k, v in found.items()}
     return scores
 
 
-SHARE = 0.75  # of the way from the first leg's end to the second's: benchmarks/restoration.py between
+SHARE = (
+    0.75  # of the way from the first leg's end to the second's: benchmarks/restoration.py between
+)
 
 
 def trained_restorer(name, minutes, seed=0, further=False):
@@ -197,35 +381,107 @@ def trained_restorer(name, minutes, seed=0, further=False):
     nets, done = [None], []
     if further:
         nets, card = [weights.load_model(name)], weights.card_of(name)
-        if "before" in card or len(recipes) == 1: raise audio.InputError(f"{name}: has had its last leg; leave --further out")
-        done.append({k: card[k] for k in ("seed", "settings", "steps", "cpu_s", "device_s", "computed", "trained_on") if k in card})
+        if "before" in card or len(recipes) == 1:
+            raise audio.InputError(f"{name}: has had its last leg; leave --further out")
+        done.append(
+            {
+                k: card[k]
+                for k in (
+                    "seed",
+                    "settings",
+                    "steps",
+                    "cpu_s",
+                    "device_s",
+                    "computed",
+                    "trained_on",
+                )
+                if k in card
+            }
+        )
     for k, recipe in list(enumerate(recipes))[len(recipes) - 1 if further else 0 :]:
-        state = mending.restoration_gan(said, noises, kept, size["sr"], recipe, seed + k, nets[-1], n_fft=size["n_fft"], hop_length=size["hop_length"])
-        net, facts = leg(f"runs/{name}/leg-{k}", state, {"seed": seed + k, **size, "settings": vars(recipe)}, minutes, recipe.fall)
+        state = mending.restoration_gan(
+            said,
+            noises,
+            kept,
+            size["sr"],
+            recipe,
+            seed + k,
+            nets[-1],
+            n_fft=size["n_fft"],
+            hop_length=size["hop_length"],
+        )
+        net, facts = leg(
+            f"runs/{name}/leg-{k}",
+            state,
+            {"seed": seed + k, **size, "settings": vars(recipe)},
+            minutes,
+            recipe.fall,
+        )
         done.append({"seed": seed + k, "settings": vars(recipe)} | facts)
-        if facts["steps"] < recipe.fall: return print(f"{name}: {facts['steps']} of {recipe.fall} steps of leg {k}; run it again to go on")
+        if facts["steps"] < recipe.fall:
+            return print(
+                f"{name}: {facts['steps']} of {recipe.fall} steps of leg {k}; run it again to go on"
+            )
         nets.append(net)
-    ship_restorer(name, mending.between(*nets[-2:], SHARE) if len(done) > 1 else net, done, len(said), len(noises))
+    ship_restorer(
+        name,
+        mending.between(*nets[-2:], SHARE) if len(done) > 1 else net,
+        done,
+        len(said),
+        len(noises),
+    )
 
 
 def computed_restorer(name, path):
     "Ship what tools/restorer_on_jax.py has found."
     size, recipes = restoration_lessons.RESTORERS[name]
-    net, (said, noises, _) = mending.restorer(n_fft=size["n_fft"], hop_length=size["hop_length"]), restoration_lessons.lessons(size["sr"], f"runs/{name}")
-    with np.load(path) as found: facts = json.loads(str(found["facts"])); net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
+    net, (said, noises, _) = (
+        mending.restorer(n_fft=size["n_fft"], hop_length=size["hop_length"]),
+        restoration_lessons.lessons(size["sr"], f"runs/{name}"),
+    )
+    with np.load(path) as found:
+        facts = json.loads(str(found["facts"]))
+        net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
     ship_restorer(name, net, [{"settings": vars(recipes[0])} | facts], len(said), len(noises))
 
 
 def ship_restorer(name, net, legs, said, noises):
     "Judge a restorer and put it among the shipped ones; `legs` are the settings, seed, steps, what they cost, and curve of each."
-    size, facts = restoration_lessons.RESTORERS[name][0], legs[-1] | ({"before": [{k: v for k, v in row.items() if k != "curve"} for row in legs[:-1]]} if legs[1:] else {})
-    words = {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "} if size["sr"] == 8000 else {"data": "", "data_licence": ""}
-    weights.ship(name, net, size | facts | {
-        "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz", "licence": "CC BY-SA 4.0",
-        "data": words["data"] + VOICES_LEARNED + ", ESC-10 (folds 1 and 2)", "data_licence": words["data_licence"] + LICENCES,
-        "trained_on": f"{said} sentences of two seconds, {noises} noises" + (f"; {SHARE:.0%} of the way from the first leg's weights to the second's" if legs[1:] else ""), "scores": denoised(net, size["sr"]),
-        "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
-        "limits": "one voice at a time; music counts as noise"})
+    size, facts = (
+        restoration_lessons.RESTORERS[name][0],
+        legs[-1]
+        | (
+            {"before": [{k: v for k, v in row.items() if k != "curve"} for row in legs[:-1]]}
+            if legs[1:]
+            else {}
+        ),
+    )
+    words = (
+        {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "}
+        if size["sr"] == 8000
+        else {"data": "", "data_licence": ""}
+    )
+    weights.ship(
+        name,
+        net,
+        size
+        | facts
+        | {
+            "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz",
+            "licence": "CC BY-SA 4.0",
+            "data": words["data"] + VOICES_LEARNED + ", ESC-10 (folds 1 and 2)",
+            "data_licence": words["data_licence"] + LICENCES,
+            "trained_on": f"{said} sentences of two seconds, {noises} noises"
+            + (
+                f"; {SHARE:.0%} of the way from the first leg's weights to the second's"
+                if legs[1:]
+                else ""
+            ),
+            "scores": denoised(net, size["sr"]),
+            "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
+            "limits": "one voice at a time; music counts as noise",
+        },
+    )
 
 
 def denoised(net, sr, seconds=3.0):
@@ -233,36 +489,99 @@ def denoised(net, sr, seconds=3.0):
     rng, n, noises = np.random.default_rng(5), int(seconds * sr), datasets.esc10("valid", sr=sr)
     if sr == 8000:
         clips = datasets.fsdd("train+valid+test")
-        said = [np.trim_zeros(y, "b") for y in clips.audio[clips.speakers == clips.voices.index("nicolas")]]
-    else: said = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
+        said = [
+            np.trim_zeros(y, "b")
+            for y in clips.audio[clips.speakers == clips.voices.index("nicolas")]
+        ]
+    else:
+        said = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
     rows = {"as it is": [], "mended": []}
     for y in noises.audio[:: max(1, len(noises) // 20)]:
         for snr in (0.0, 5.0, 10.0):
             x = restoration_lessons.sentence(said, n, sr, rng)
-            noisy, _ = degrade.add_noise(x, degrade.stretch_of([y if audio.rms(y) > 1e-4 else degrade.coloured(len(y), sr, rng)], n, rng), snr)
+            noisy, _ = degrade.add_noise(
+                x,
+                degrade.stretch_of(
+                    [y if audio.rms(y) > 1e-4 else degrade.coloured(len(y), sr, rng)], n, rng
+                ),
+                snr,
+            )
             gain = 0.1 / audio.rms(noisy)
-            out = net([v.astype(np.float32) for v in (gain * noisy[None], gain * noisy[None], 0 * noisy[None], np.array([[1.0, 1.0]]))])
-            for k, z in {"as it is": noisy, "mended": np.asarray(out)[0] / gain}.items(): rows[k].append(fidelity.score(x, z, sr))
-    return {k: {f: round(float(np.nanmean([r[f] for r in v])), 3) for f in ("si_sdr", "pesq", "stoi", "estoi", "lsd") if f in v[0]} for k, v in rows.items()}
+            out = net(
+                [
+                    v.astype(np.float32)
+                    for v in (
+                        gain * noisy[None],
+                        gain * noisy[None],
+                        0 * noisy[None],
+                        np.array([[1.0, 1.0]]),
+                    )
+                ]
+            )
+            for k, z in {"as it is": noisy, "mended": np.asarray(out)[0] / gain}.items():
+                rows[k].append(fidelity.score(x, z, sr))
+    return {
+        k: {
+            f: round(float(np.nanmean([r[f] for r in v])), 3)
+            for f in ("si_sdr", "pesq", "stoi", "estoi", "lsd")
+            if f in v[0]
+        }
+        for k, v in rows.items()
+    }
 
 
-NAMES = {"recogniser-8k": recogniser, **dict.fromkeys(VOICES, voice), "drums-16k": drums, **dict.fromkeys(VOCODERS, trained_vocoder), **dict.fromkeys(restoration_lessons.RESTORERS, trained_restorer)}
-COMPUTED = dict.fromkeys(VOCODERS, computed_vocoder) | dict.fromkeys(restoration_lessons.RESTORERS, computed_restorer)
+NAMES = {
+    "recogniser-8k": recogniser,
+    **dict.fromkeys(VOICES, voice),
+    "drums-16k": drums,
+    **dict.fromkeys(VOCODERS, trained_vocoder),
+    **dict.fromkeys(restoration_lessons.RESTORERS, trained_restorer),
+}
+COMPUTED = dict.fromkeys(VOCODERS, computed_vocoder) | dict.fromkeys(
+    restoration_lessons.RESTORERS, computed_restorer
+)
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--weights", type=Path, help="judge and ship these of a restorer or vocoder, by tools/restorer_on_jax.py or vocoder_on_jax.py")
-    parser.add_argument("--lessons", type=Path, help="of a vocoder: write what it would learn from into this .npz, for tools/vocoder_on_jax.py")
-    parser.add_argument("--further", action="store_true", help="of a restorer only the last leg, from the weights that ship")
-    parser.add_argument("--minutes", type=float, default=10, help="of this leg, for all but the recogniser; 0 judges and ships what is there")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="judge and ship these of a restorer or vocoder, by tools/restorer_on_jax.py or vocoder_on_jax.py",
+    )
+    parser.add_argument(
+        "--lessons",
+        type=Path,
+        help="of a vocoder: write what it would learn from into this .npz, for tools/vocoder_on_jax.py",
+    )
+    parser.add_argument(
+        "--further",
+        action="store_true",
+        help="of a restorer only the last leg, from the weights that ship",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10,
+        help="of this leg, for all but the recogniser; 0 judges and ships what is there",
+    )
     args = parser.parse_args()
-    if args.minutes < 0: parser.error("--minutes: give 0 or more")
-    if args.further and args.name not in restoration_lessons.RESTORERS: parser.error("--further: is for restorers only")
-    if args.lessons and args.name not in VOCODERS: parser.error("--lessons: is for vocoders only")
-    if args.weights and args.name not in COMPUTED: parser.error(f"--weights: is for {', '.join(COMPUTED)} only")
+    if args.minutes < 0:
+        parser.error("--minutes: give 0 or more")
+    if args.further and args.name not in restoration_lessons.RESTORERS:
+        parser.error("--further: is for restorers only")
+    if args.lessons and args.name not in VOCODERS:
+        parser.error("--lessons: is for vocoders only")
+    if args.weights and args.name not in COMPUTED:
+        parser.error(f"--weights: is for {', '.join(COMPUTED)} only")
     try:
-        if args.lessons: vocoder_lessons(VOCODERS[args.name], args.lessons)
-        elif args.weights: COMPUTED[args.name](args.name, args.weights)
-        else: NAMES[args.name](args.name, args.minutes, **{"further": True} if args.further else {})
-    except audio.InputError as e: sys.exit(str(e))
+        if args.lessons:
+            vocoder_lessons(VOCODERS[args.name], args.lessons)
+        elif args.weights:
+            COMPUTED[args.name](args.name, args.weights)
+        else:
+            NAMES[args.name](args.name, args.minutes, **{"further": True} if args.further else {})
+    except audio.InputError as e:
+        sys.exit(str(e))

@@ -7,6 +7,7 @@
 The same networks, terms, lessons, optimisers and average as chapter 10's job has, and both turns of chapter 05's
 `train_step`; only the draws are another machine's. A third of the time goes to the copyist.
 """
+
 import argparse
 import json
 import sys
@@ -25,24 +26,36 @@ import numpy as np
 from gan_audio_tut import losses, training, vocoder
 from gan_audio_tut.mel import MelConfig, mel_spectrogram
 
-jax.config.update("jax_default_matmul_precision", "highest")  # bands come from a product, and are put right by it
+jax.config.update(
+    "jax_default_matmul_precision", "highest"
+)  # bands come from a product, and are put right by it
 
 
 def same_book(book):
     "`vocoder.breath` opens the book that TensorFlow draws: Keras draws another one on each backend."
     draw = keras.random.normal
-    keras.random.normal = lambda shape, *a, seed=None, **k: jnp.asarray(book) if seed == 7 else draw(shape, *a, seed=seed, **k)
+    keras.random.normal = lambda shape, *a, seed=None, **k: (
+        jnp.asarray(book) if seed == 7 else draw(shape, *a, seed=seed, **k)
+    )
 
 
 def cut(sounds, config, recipe, key, step):
     "(bands,), sound: as chapter 10's `stretches`."
     n, samples = recipe.batch_size, recipe.frames * config.hop_length
-    u = lambda stream, low, high: jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, stream), step), (n, 1), minval=low, maxval=high)
+    u = lambda stream, low, high: jax.random.uniform(
+        jax.random.fold_in(jax.random.fold_in(key, stream), step), (n, 1), minval=low, maxval=high
+    )
     at = u(1, 0, sounds.shape[1] - samples + 1).astype(int)
-    y = jnp.take_along_axis(sounds[shuffled(jax.random.fold_in(key, 13), step, n, len(sounds))].astype("float32"), at + jnp.arange(samples), 1)
+    y = jnp.take_along_axis(
+        sounds[shuffled(jax.random.fold_in(key, 13), step, n, len(sounds))].astype("float32"),
+        at + jnp.arange(samples),
+        1,
+    )
     y *= 10 ** (u(2, -36, -12) / 20) / jnp.sqrt(jnp.mean(y**2, 1, keepdims=True) + 1e-8)
     y *= jnp.minimum(1.0, 0.98 / jnp.abs(y).max(1, keepdims=True))
-    y += jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 3), step), y.shape) * 10 ** (u(4, -90, -40) / 20)
+    y += jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 3), step), y.shape) * 10 ** (
+        u(4, -90, -40) / 20
+    )
     return (mel_spectrogram(y, config),), y
 
 
@@ -55,14 +68,17 @@ def d_loss(d, job, real, fake):
     "The listeners' loss, and its terms."
     logit = lambda seen: says(job.discriminator, d, seen)[0]
     terms = job.adversarial.d_loss(logit(real), logit(fake))
-    if "r1" in job.weights: terms["r1"] = losses.zero_centred(jax.grad(lambda seen: logit(seen).sum())(real))
+    if "r1" in job.weights:
+        terms["r1"] = losses.zero_centred(jax.grad(lambda seen: logit(seen).sum())(real))
     return total(job, terms)
 
 
 def g_loss(g, d, job, given, real):
     "The generator's loss, and its terms."
     fake = says(job.generator, g, given[0])[0]
-    (logits_real, *feats_real), (logits_fake, *feats_fake) = (says(job.discriminator, d, training.as_list(job.view(v))) for v in (real, fake))
+    (logits_real, *feats_real), (logits_fake, *feats_fake) = (
+        says(job.discriminator, d, training.as_list(job.view(v))) for v in (real, fake)
+    )
     terms = {name: f(given, real, fake, feats_real, feats_fake) for name, f in job.terms.items()}
     return total(job, job.adversarial.g_loss(logits_real, logits_fake) | terms)
 
@@ -70,13 +86,17 @@ def g_loss(g, d, job, given, real):
 def total(job, terms):
     "As chapter 05's, and the terms."
     game = job.weights["adversarial"]
-    return sum(job.weights.get(k, 1.0 if k in job.terms else game) * v for k, v in terms.items()), terms
+    return sum(
+        job.weights.get(k, 1.0 if k in job.terms else game) * v for k, v in terms.items()
+    ), terms
 
 
 def applied(adam, rate, slots, grads, weights):
     "The weights and slots after one step of Adam at this rate."
     where = [v.path for v in adam.variables].index(adam._learning_rate.path)
-    return adam.stateless_apply([rate if k == where else v for k, v in enumerate(slots)], grads, weights)
+    return adam.stateless_apply(
+        [rate if k == where else v for k, v in enumerate(slots)], grads, weights
+    )
 
 
 def step(job, adams, longest, state, given, real, rate, d_rate):
@@ -92,7 +112,11 @@ def step(job, adams, longest, state, given, real, rate, d_rate):
     g, g_slots = applied(adams[0], rate, g_slots, grads, g)
     t = g_slots[0].astype("float32")
     keep = jnp.minimum(longest, (1 + t) / (10 + t))
-    return ((g, g_slots), (d, d_slots), [keep * a + (1 - keep) * w for a, w in zip(ema, g)]), {**scalars, "g_loss": loss, **terms}
+    return ((g, g_slots), (d, d_slots), [keep * a + (1 - keep) * w for a, w in zip(ema, g)]), {
+        **scalars,
+        "g_loss": loss,
+        **terms,
+    }
 
 
 def breathing(weights):
@@ -106,44 +130,91 @@ def breathing(weights):
 def game(config, recipe, seed):
     "The networks and terms of `vocoder.vocoder_gan`, for one length, and two Adams."
     keras.utils.set_random_seed(seed)
-    generator = fixed(recipe.frames + 1, partial(vocoder.vocoder_net, config, recipe.dim, recipe.blocks, trips=recipe.trips, lean=recipe.lean, own=recipe.own))
+    generator = fixed(
+        recipe.frames + 1,
+        partial(
+            vocoder.vocoder_net,
+            config,
+            recipe.dim,
+            recipe.blocks,
+            trips=recipe.trips,
+            lean=recipe.lean,
+            own=recipe.own,
+        ),
+    )
     discriminator, view = vocoder.opponents(config, recipe)
-    weights = {"mel": recipe.mel, "stft": recipe.stft, "lsd": recipe.lsd, "adversarial": recipe.adversarial} | ({"r1": recipe.r1} if recipe.adversarial else {})
-    job = training.Job(generator, discriminator, None, getattr(losses, recipe.loss), vocoder.apart(config), weights, view=view)
+    weights = {
+        "mel": recipe.mel,
+        "stft": recipe.stft,
+        "lsd": recipe.lsd,
+        "adversarial": recipe.adversarial,
+    } | ({"r1": recipe.r1} if recipe.adversarial else {})
+    job = training.Job(
+        generator,
+        discriminator,
+        None,
+        getattr(losses, recipe.loss),
+        vocoder.apart(config),
+        weights,
+        view=view,
+    )
     adams = [keras.optimizers.Adam(rate, 0.8, 0.99) for rate in (recipe.rate, recipe.d_rate)]
-    for adam, net in zip(adams, (generator, discriminator)): adam.build(net.trainable_variables)
+    for adam, net in zip(adams, (generator, discriminator)):
+        adam.build(net.trainable_variables)
     return job, adams
 
 
 def learn(sounds, config, recipe, seconds, seed=0, start=None, falls=True):
     "The averaged weights after so many seconds, and what is to be said of them."
     job, adams = game(config, recipe, seed)
-    if start is not None: job.generator.set_weights(breathing(start))
+    if start is not None:
+        job.generator.set_weights(breathing(start))
     key, turn = jax.random.PRNGKey(seed), partial(step, job, adams, recipe.ema)
 
     @jax.jit
     def leg(state, sounds, first, share):
         rate = recipe.rate * ((0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share))) if falls else 1.0)
-        state, rows = jax.lax.scan(lambda s, k: turn(s, *cut(sounds, config, recipe, key, k), rate, recipe.d_rate), state, first + jnp.arange(EACH))
+        state, rows = jax.lax.scan(
+            lambda s, k: turn(s, *cut(sounds, config, recipe, key, k), rate, recipe.d_rate),
+            state,
+            first + jnp.arange(EACH),
+        )
         return state, {k: v.mean() for k, v in rows.items()}
 
     values = lambda variables: [jnp.array(v.value) for v in variables]
-    state = *((values(net.trainable_variables), values(adam.variables)) for net, adam in zip((job.generator, job.discriminator), adams)), values(job.generator.trainable_variables)
+    state = (
+        *(
+            (values(net.trainable_variables), values(adam.variables))
+            for net, adam in zip((job.generator, job.discriminator), adams)
+        ),
+        values(job.generator.trainable_variables),
+    )
     begin, done, curve = time.monotonic(), 0, []
     while (share := (time.monotonic() - begin) / seconds) < 1:
         state, row = leg(state, sounds, done, share)
         done += EACH
         curve.append({"step": done, **{k: round(float(v), 4) for k, v in row.items()}})
-        if not np.isfinite(curve[-1]["g_loss"]): sys.exit(f"step {done}: not finite")
-        if done % 1000 == 0: print(f"{time.monotonic() - begin:.0f} s", curve[-1], flush=True)
-    return [np.asarray(v) for v in state[2]], {"seed": seed, "settings": vars(recipe), "steps": done, "device_s": round(time.monotonic() - begin), "curve": curve}
+        if not np.isfinite(curve[-1]["g_loss"]):
+            sys.exit(f"step {done}: not finite")
+        if done % 1000 == 0:
+            print(f"{time.monotonic() - begin:.0f} s", curve[-1], flush=True)
+    return [np.asarray(v) for v in state[2]], {
+        "seed": seed,
+        "settings": vars(recipe),
+        "steps": done,
+        "device_s": round(time.monotonic() - begin),
+        "curve": curve,
+    }
 
 
-def thinned(curve, n=40): return [curve[k] for k in np.unique(np.linspace(0, len(curve) - 1, n).round().astype(int))]
+def thinned(curve, n=40):
+    return [curve[k] for k in np.unique(np.linspace(0, len(curve) - 1, n).round().astype(int))]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("lessons", type=Path, metavar="LESSONS.npz")
     parser.add_argument("out", type=Path, metavar="WEIGHTS.npz")
     parser.add_argument("--minutes", type=float, default=10, help="compiling included")
@@ -152,7 +223,16 @@ if __name__ == "__main__":
         sounds, settings = jnp.asarray(found["sounds"]), json.loads(str(found["settings"]))
         same_book(found["book"])
     config, recipe = MelConfig(**settings["mel"]), vocoder.VocoderRecipe(**settings["recipe"])
-    start, first = learn(sounds, config, replace(recipe, adversarial=0.0), 20 * args.minutes, falls=False)
-    weights, facts = learn(sounds, config, replace(recipe, rate=recipe.rate / 2), 40 * args.minutes, start=start)
-    facts |= {"curve": thinned(facts["curve"]), "copyist": {k: first[k] for k in ("steps", "device_s")}, "computed": f"by tools/vocoder_on_jax.py on {jax.devices()[0].device_kind}"}
-    with open(args.out, "wb") as f: np.savez(f, *weights, *start, facts=json.dumps(facts))
+    start, first = learn(
+        sounds, config, replace(recipe, adversarial=0.0), 20 * args.minutes, falls=False
+    )
+    weights, facts = learn(
+        sounds, config, replace(recipe, rate=recipe.rate / 2), 40 * args.minutes, start=start
+    )
+    facts |= {
+        "curve": thinned(facts["curve"]),
+        "copyist": {k: first[k] for k in ("steps", "device_s")},
+        "computed": f"by tools/vocoder_on_jax.py on {jax.devices()[0].device_kind}",
+    }
+    with open(args.out, "wb") as f:
+        np.savez(f, *weights, *start, facts=json.dumps(facts))
