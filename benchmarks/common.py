@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from gan_audio_tut.audio import replacing
+from gan_audio_tut.audio_io import atomic_write
 
 HERE = Path(__file__).resolve().parent
 
@@ -26,5 +26,5 @@ def machine():
 
 def write(name, results):
     "benchmarks/NAME.json, beside the script."
-    with replacing(HERE / f"{name}.json") as part:
+    with atomic_write(HERE / f"{name}.json") as part:
         part.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")

@@ -13,10 +13,10 @@ import numpy as np
 from common import write
 
 from gan_audio_tut import datasets, metrics, runs, training, weights
-from gan_audio_tut.backbone import pulse_share
+from gan_audio_tut.istft_gan import f0_envelope_modulation
 
 TURN = 60  # CPU seconds
-WATCHED = ("d_loss", "g_loss", "real_logit", "fake_logit", "told_apart")
+WATCHED = ("d_loss", "g_loss", "real_logit", "fake_logit", "d_ranking_accuracy")
 
 
 class Contender:
@@ -46,7 +46,7 @@ class Contender:
         goal = min(ahead[0], self.log["cpu_s"] + TURN)
         if int(self.state.step) == 0:
             training.fit(
-                self.state, steps=self.state.job.critic_steps, progress=False
+                self.state, steps=self.state.task.n_critic, progress=False
             )  # tracing is nobody's training time
         rows = training.fit(
             self.state, seconds=goal - self.log["cpu_s"], clock=time.process_time, progress=False
@@ -59,20 +59,20 @@ class Contender:
         "First what a resumed benchmark would write again, then the log that makes it count."
         if self.log["cpu_s"] in self.points:
             runs.save_model(
-                self.at(self.log["cpu_s"]), self.state.ema
+                self.at(self.log["cpu_s"]), self.state.ema_generator
             )  # without an average, the generator itself
             self.log["steps"][str(self.log["cpu_s"])] = int(self.state.step)
         runs.save_checkpoint(self.checkpoint(), self.state)
         with runs.replacing(self.folder / "log.json") as part:
             part.write_text(json.dumps(self.log))
-        for old in set(runs.checkpoints(self.folder)) - {self.checkpoint()}:
+        for old in set(runs.list_checkpoints(self.folder)) - {self.checkpoint()}:
             old.unlink()
 
     def scores(self, judge, point):
         "Figures at a point; an unconditional run is asked for nothing, so nothing can be right."
         net, labels = weights.load_model(self.at(point)), np.repeat(np.arange(10), 100)
         y = self.hear(net, labels, self.seed)
-        found = judge(y, labels) | {"pulses": pulse_share(y, 8000)}
+        found = judge(y, labels) | {"f0_modulation": f0_envelope_modulation(y, 8000)}
         if len(net.inputs) == 1:
             found.pop("accuracy"), found.pop("diversity")
         return rounded(found)
@@ -96,24 +96,24 @@ def frame(judge, clips, judged):
         datasets.fsdd(judged),
         datasets.fsdd("valid"),
     )  # the listener has not learned the latter
-    pulses = {"pulses": pulse_share(part.audio, part.sr)}
+    pulses = {"f0_modulation": f0_envelope_modulation(part.audio, part.sr)}
     real = {
         f"real {judged} (itself)": judge.relative([judge.ceiling]) | pulses,
         "real train": judge.relative(judge.real_train)
-        | {"pulses": pulse_share(clips.audio, clips.sr)},
+        | {"f0_modulation": f0_envelope_modulation(clips.audio, clips.sr)},
     }
     if judged == "test":
-        real["real, unheard"] = judge(unheard.audio, unheard.labels) | {
-            "pulses": pulse_share(unheard.audio, unheard.sr)
+        real["real, held out"] = judge(unheard.audio, unheard.labels) | {
+            "f0_modulation": f0_envelope_modulation(unheard.audio, unheard.sr)
         }
-        del real["real, unheard"]["nearest"]  # the generators learn from these too
+        del real["real, held out"]["nearest"]  # the generators learn from these too
     return {k: rounded(v) for k, v in real.items()}
 
 
 def contest(plan, rows, points, learned, judged):
     "Every row is (name, seed, build, hear): build(clips, seed) -> State, hear(net, labels, seed) -> waveforms."
     clips = datasets.fsdd(learned) if isinstance(learned, str) else learned
-    judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd(judged))
+    judge = metrics.Evaluator(weights.load_model("classifier-8k"), clips, datasets.fsdd(judged))
     real, done = frame(judge, clips, judged), []
     for seed in sorted(
         {row[1] for row in rows}

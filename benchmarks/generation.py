@@ -16,17 +16,17 @@ import numpy as np
 from contest import contest
 from keras import ops
 
-from gan_audio_tut import backbone, datasets, specgan, wavegan
+from gan_audio_tut import datasets, istft_gan, specgan, wavegan
 from gan_audio_tut.mel import MelConfig, istft
 
-OURS = backbone.RECIPES["spectral"]
+OURS = istft_gan.RECIPES["istft"]
 FIRST = replace(
-    OURS, share=1.0
+    OURS, grad_scale=1.0
 )  # the short window's whole slope: the recipe before `ingredients` was measured
 
 
 @keras.saving.register_keras_serializable("gan_audio_tut_benchmarks")
-class AngleHead(backbone.SpectralHead):
+class AngleHead(istft_gan.ISTFTHead):
     "The same with a magnitude and an angle for each bin, as in Vocos."
 
     def __init__(self, n_fft=512, hop_length=128, start=-3.0, **kwargs):
@@ -44,25 +44,25 @@ class AngleHead(backbone.SpectralHead):
         )
 
 
-def spectral(recipe=OURS, head=backbone.SpectralHead, **changes):
-    return lambda clips, seed: backbone.spectral_gan(
+def spectral(recipe=OURS, head=istft_gan.ISTFTHead, **changes):
+    return lambda clips, seed: istft_gan.build_istft_gan(
         clips, replace(recipe, **changes), seed=seed, head=head
     )
 
 
 def wave(clips, seed):
-    return wavegan.wave_gan(clips, seed=seed)
+    return wavegan.build_wavegan(clips, seed=seed)
 
 
 def hear(net, labels, seed):
-    return specgan.to_sound(specgan.from_noise(net, labels, seed), MelConfig())
+    return specgan.decode_audio(specgan.sample(net, labels, seed), MelConfig())
 
 
 def few(each=2):
     "The first recordings of every speaker's every digit."
     clips = datasets.fsdd("train")
     pair = clips.labels * 1000 + clips.speakers
-    return clips.take(
+    return clips.select(
         np.sort(np.concatenate([np.flatnonzero(pair == p)[:each] for p in np.unique(pair)]))
     )
 
@@ -70,22 +70,22 @@ def few(each=2):
 INGREDIENTS = {
     "first recipe": spectral(FIRST),
     "magnitude and angle": spectral(FIRST, AngleHead),
-    "no frame blocks": spectral(FIRST, blocks=0),
+    "no ConvNeXt blocks": spectral(FIRST, blocks=0),
     "no R1": spectral(FIRST, r1=0.0),
-    "no average": spectral(FIRST, ema=0.0),
+    "no EMA": spectral(FIRST, ema=0.0),
     "no labels": spectral(FIRST, conditional=False),
     "relativistic, R1 and R2": spectral(FIRST, loss="relativistic", r2=1.0),
     "no short-window D": spectral(FIRST, fine=0),
     "batch of 64": spectral(FIRST, batch_size=64),
-    "sounds moved for D": spectral(FIRST, shift=0.03, gain_db=3.0),
+    "augmented": spectral(FIRST, shift=0.03, gain_db=3.0),
     "R1 halved": spectral(FIRST, r1=0.5),
-    "a quarter of the slope": spectral(FIRST, share=0.25),
-    "a tenth of the slope": spectral(FIRST, share=0.1),
+    "gradient scale 0.25": spectral(FIRST, share=0.25),
+    "gradient scale 0.1": spectral(FIRST, share=0.1),
 }
-MOVED = {"as they are": spectral(), "moved for D": spectral(shift=0.05, gain_db=6.0)}
+MOVED = {"not augmented": spectral(), "augmented": spectral(shift=0.05, gain_db=6.0)}
 PLANS = {  # name -> (what is built, seeds, points in CPU seconds where they are judged, learned from, judged on)
     "generation": (
-        {"wavegan": wave, "spectral": spectral()},
+        {"wavegan": wave, "istft": spectral()},
         3,
         (460, 800, 1140),
         "train+valid",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from common import write
 
-from gan_audio_tut import audio, datasets, degrade, files
+from gan_audio_tut import audio, datasets, degrade, streaming
 
 COMMAND, SR, MINUTES = Path(sys.executable).with_name("gan-audio"), 44100, 60
 
@@ -29,7 +29,7 @@ def minute(rng):
     )
     return np.stack(
         [
-            degrade.add_noise(said, degrade.coloured(len(said), SR, rng, -3), 10.0)[0]
+            degrade.add_noise(said, degrade.coloured_noise(len(said), SR, rng, -3), 10.0)[0]
             for _ in range(2)
         ]
     )
@@ -39,7 +39,7 @@ def main():
     rng, results = np.random.default_rng(0), {}
     with tempfile.TemporaryDirectory() as folder:
         source, y = Path(folder) / "hour.wav", minute(rng)
-        with files.writing(source, SR, 2) as put:
+        with streaming.open_writer(source, SR, 2) as put:
             for _ in range(MINUTES):
                 put(y)
         for task in ("denoise", "auto"):

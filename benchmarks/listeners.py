@@ -4,7 +4,7 @@
 
 Three of them, all taught with FSDD's official training recordings: the course's recogniser from two other seeds, each
 without another tenth of the data, and one of another kind, which reads MFCCs of librosa with a GRU. They hear the
-official test, and a thousand digits each from `voice-8k`, and from `pictures-8k` by the vocoder. No listener was chosen.
+official test, and a thousand digits each from `voice-8k`, and from `specgan-8k` by the vocoder. No listener was chosen.
 """
 
 import keras
@@ -64,9 +64,9 @@ def of_another_kind(clips, seed=7):
 def of_our_kind(clips, seed):
     keras.utils.set_random_seed(seed)
     held = np.random.default_rng(seed).random(len(clips)) < 0.1
-    net = metrics.build_recogniser(len(clips.classes), len(clips.voices))
-    metrics.train_recogniser(net, clips.take(~held), clips.take(held), seed=seed)
-    return lambda y: metrics.hear(net, y)["label"].argmax(1)
+    net = metrics.build_classifier(len(clips.classes), len(clips.speaker_names))
+    metrics.train_classifier(net, clips.select(~held), clips.select(held), seed=seed)
+    return lambda y: metrics.predict_features(net, y)["label"].argmax(1)
 
 
 def main():
@@ -77,20 +77,22 @@ def main():
     )
 
     def said_by(name, vocoder=None):
-        made = specgan.from_noise(weights.load_model(name), labels, seed=2026)
-        return specgan.to_sound(made, MelConfig(**weights.card_of(name)["mel"]), vocoder=vocoder)
+        made = specgan.sample(weights.load_model(name), labels, seed=2026)
+        return specgan.decode_audio(
+            made, MelConfig(**weights.model_card(name)["mel"]), vocoder=vocoder
+        )
 
     said = {
         "official test": (test.audio, test.labels),
         "voice-8k": (said_by("voice-8k"), labels),
-        "pictures-8k by vocoder-8k": (
-            said_by("pictures-8k", weights.load_model("vocoder-8k")),
+        "specgan-8k by vocoder-8k": (
+            said_by("specgan-8k", weights.load_model("vocoder-8k")),
             labels,
         ),
     }
     listeners = {
-        "recogniser, seed 11": lambda: of_our_kind(clips, 11),
-        "recogniser, seed 12": lambda: of_our_kind(clips, 12),
+        "classifier, seed 11": lambda: of_our_kind(clips, 11),
+        "classifier, seed 12": lambda: of_our_kind(clips, 12),
         "MFCC and GRU": lambda: of_another_kind(clips),
     }
     right = {}
@@ -100,7 +102,7 @@ def main():
             k: round(float(np.mean(listen(y) == asked)), 3) for k, (y, asked) in said.items()
         }
         print(name, right[name], flush=True)
-    write("listeners", {"right": right})
+    write("listeners", {"accuracy": right})
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ power_1 = partial(
     pad_mode="reflect",
 )
 magnitudes = np.array(mel.magnitude(*mel.stft(clips)))
-picture = np.array(mel.mel_picture(clips))
+picture = np.array(mel.log_mel(clips))
 
 THERE = {
     "librosa": lambda: power_1(y=clips).swapaxes(1, 2),
-    "op by op": lambda: mel._bands.__wrapped__(clips, config),
+    "op by op": lambda: mel._mel_spectrogram.__wrapped__(clips, config),
     "ours": lambda: mel.mel_spectrogram(clips),
 }
 BACK = {
@@ -44,11 +44,11 @@ BACK = {
         pad_mode="reflect",
         random_state=0,
     ),
-    "op by op": lambda: mel._rounds.__wrapped__(
-        (*mel._guess(magnitudes, 0), magnitudes), 128, 8192, 32, 0.9
+    "op by op": lambda: mel._griffin_lim_loop.__wrapped__(
+        (*mel._random_phase(magnitudes, 0), magnitudes), 128, 8192, 32, 0.9
     ),
     "ours": lambda: mel.griffin_lim(magnitudes),
-    "picture_to_audio": lambda: mel.picture_to_audio(picture),
+    "log_mel_to_audio": lambda: mel.log_mel_to_audio(picture),
 }
 
 
@@ -109,6 +109,6 @@ if __name__ == "__main__":
             "clips": list(clips.shape),
             "mel_spectrogram": there,
             "maximum_relative_difference": difference,
-            "griffin_lim_32_rounds": back,
+            "griffin_lim_32_iterations": back,
         },
     )

@@ -17,15 +17,15 @@ from contest import contest
 
 from gan_audio_tut import datasets, specgan
 
-OURS, TEXTBOOK = specgan.RECIPES["specgan"], specgan.RECIPES["textbook"]
+OURS, TEXTBOOK = specgan.RECIPES["specgan"], specgan.RECIPES["dcgan"]
 CHANGES = {  # each row changes one thing of the row above it, down to ours
-    "textbook": TEXTBOOK,
+    "dcgan": TEXTBOOK,
     "+ R1, no batch norm in D": (step := replace(TEXTBOOK, r1=OURS.r1, d_norm=None)),
     "+ rates x4 and x8, beta_2 0.9": (
-        step := replace(step, g_rate=OURS.g_rate, d_rate=OURS.d_rate, beta_2=OURS.beta_2)
+        step := replace(step, g_lr=OURS.g_lr, d_lr=OURS.d_lr, beta_2=OURS.beta_2)
     ),
     "+ per-position norm in G": (step := replace(step, g_norm="pixel")),
-    "+ averaged weights (ours)": replace(step, ema=OURS.ema),
+    "+ averaged weights (ours)": replace(step, ema_decay=OURS.ema_decay),
     # and ours with one thing changed
     "ours, relativistic": replace(OURS, loss="relativistic"),
     "ours, hinge": replace(OURS, loss="hinge"),
@@ -38,7 +38,7 @@ LOSSES = {
 }
 PLANS = {  # name -> (recipes, seeds, points in CPU seconds where they are judged, learned from, judged on)
     "recipes": (
-        {"textbook": TEXTBOOK, "specgan": OURS},
+        {"dcgan": TEXTBOOK, "specgan": OURS},
         3,
         (460, 800, 1140),
         "train+valid",
@@ -51,16 +51,16 @@ PLANS = {  # name -> (recipes, seeds, points in CPU seconds where they are judge
 
 @cache
 def settings(learned):
-    return specgan.mel_settings(datasets.fsdd(learned))
+    return specgan.infer_mel_config(datasets.fsdd(learned))
 
 
 def main(plan):
     recipes, seeds, points, learned, judged = PLANS[plan]
-    hear = lambda net, labels, seed: specgan.to_sound(
-        specgan.from_noise(net, labels, seed), settings(learned)
+    hear = lambda net, labels, seed: specgan.decode_audio(
+        specgan.sample(net, labels, seed), settings(learned)
     )
     build = lambda recipe: (
-        lambda clips, seed: specgan.picture_gan(clips, recipe, settings(learned), seed)
+        lambda clips, seed: specgan.build_specgan(clips, recipe, settings(learned), seed)
     )
     contest(
         plan,

@@ -27,23 +27,24 @@ from vocoder import speech as recordings
 
 from gan_audio_tut import (
     audio,
+    audio_io,
     baselines,
     datasets,
     degrade,
     fidelity,
-    mending,
     metrics,
     restoration,
+    restoration_training,
     weights,
 )
-from gan_audio_tut.survey import examine
+from gan_audio_tut.detection import detect_damage
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
 import restoration_lessons
 
 FINE = ("si_sdr", "segmental_snr", "pesq", "stoi", "estoi", "lsd")
 SNRS, EACH, SECONDS = (0.0, 5.0, 10.0), 4, 3.0
-AGAIN = "WebRTC, having heard it twice"
+AGAIN = "WebRTC, second pass"
 
 
 def studio(part):
@@ -69,11 +70,11 @@ def noisy(sr, part):
         for snr in SNRS:
             for _ in range(EACH):
                 x = next(said)
-                a = degrade.stretch_of(
+                a = degrade.random_crop(
                     [clips.audio[rng.choice(np.flatnonzero(clips.labels == label))]], len(x), rng
                 )
                 if audio.rms(a) < 1e-5:
-                    a = degrade.coloured(len(x), sr, rng)
+                    a = degrade.coloured_noise(len(x), sr, rng)
                 yield {
                     "clean": x,
                     "damaged": degrade.add_noise(x, a, snr)[0],
@@ -93,7 +94,7 @@ def narrowed(sr, part):
     for x in strings_of(sr, part, 24):
         yield {
             "clean": x,
-            "damaged": degrade.narrow(x, sr, sr / 4),
+            "damaged": degrade.band_limit(x, sr, sr / 4),
             "kind": f"{sr // 4000} of {sr // 2000} kHz",
         }
 
@@ -101,7 +102,7 @@ def narrowed(sr, part):
 def holed(sr, part):
     for ms in (20, 50, 100):
         for k, x in enumerate(strings_of(sr, part, 12)):
-            y, lost = degrade.gaps(x, sr, np.random.default_rng(k), 5, ms / 1000, ms / 1000)
+            y, lost = degrade.dropouts(x, sr, np.random.default_rng(k), 5, ms / 1000, ms / 1000)
             yield {"clean": x, "damaged": y, "lost": lost, "kind": f"5 holes of {ms} ms"}
 
 
@@ -114,11 +115,11 @@ def at_snr(sr, part, snr, n=40):
     "Strings under recorded noise of any kind, at one SNR."
     clips, rng = list(datasets.esc10(part, sr=sr).audio), np.random.default_rng(9)
     for x in strings_of(sr, part, n):
-        a = degrade.stretch_of(clips, len(x), rng)
+        a = degrade.random_crop(clips, len(x), rng)
         yield {
             "clean": x,
             "damaged": degrade.add_noise(
-                x, a if audio.rms(a) > 1e-5 else degrade.coloured(len(x), sr, rng), snr
+                x, a if audio.rms(a) > 1e-5 else degrade.coloured_noise(len(x), sr, rng), snr
             )[0],
             "kind": f"{snr:.0f} dB",
         }
@@ -126,8 +127,8 @@ def at_snr(sr, part, snr, n=40):
 
 def taken_for_noisy(sr, part):
     "SNR in dB -> the share of strings that `auto` would take the noise from."
-    restorer = restoration.restorer_for(sr)
-    taken = lambda y: "denoise" in restoration.plan(examine([y[None]], sr), restorer)
+    restorer = restoration.load_restorer(sr)
+    taken = lambda y: "denoise" in restoration.choose_tasks(detect_damage([y[None]], sr), restorer)
     return {
         f"{snr:.0f}": float(np.mean([taken(row["damaged"]) for row in at_snr(sr, part, snr)]))
         for snr in (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0)
@@ -153,7 +154,7 @@ def by_webrtc(y, sr, level=2):
     for k in range(0, len(pcm) - 159, 160):
         out.append(np.frombuffer(process.Process10ms(pcm[k : k + 160].tobytes()).audio, np.int16))
     z = np.concatenate(out).astype(np.float32) / 32768
-    late = fidelity.delay(up, z[: len(up)], most=800)
+    late = fidelity.estimate_delay(up, z[: len(up)], max_delay=800)
     z = np.roll(z, -late)[: len(up)]
     return audio.fix_length(audio.resample(z, 16000, sr) if sr != 16000 else z, len(y))
 
@@ -175,7 +176,7 @@ def table(rows, ways, by):
         groups = {b: np.array([row[b] for row in rows]) for b in by}
         results[name] = {
             "all": {k: mean(x) for k, x in v.items()},
-            "ours has over it": {k: mean(found["ours"][k] - x) for k, x in v.items()},
+            "ours minus it": {k: mean(found["ours"][k] - x) for k, x in v.items()},
         }
         results[name] |= {
             b: {str(g): {k: mean(x[where == g]) for k, x in v.items()} for g in sorted(set(where))}
@@ -192,7 +193,7 @@ def table(rows, ways, by):
         print(
             name,
             results[name]["all"],
-            results[name]["ours has over it"],
+            results[name]["ours minus it"],
             results[name]["worst"],
             flush=True,
         )
@@ -202,14 +203,14 @@ def table(rows, ways, by):
 def heard(sr, part, ways):
     "Share of single words in noise at 0 dB that the recogniser gets right."
     words, noises, rng = single_words(part), datasets.esc10(part), np.random.default_rng(8)
-    listener, right, rows = weights.load_model("recogniser-8k"), {}, []
+    listener, right, rows = weights.load_model("classifier-8k"), {}, []
     for y in words.audio:
-        a = degrade.stretch_of(list(noises.audio), len(y), rng)
+        a = degrade.random_crop(list(noises.audio), len(y), rng)
         rows.append(
             {
                 "clean": y,
                 "damaged": degrade.add_noise(
-                    y, a if audio.rms(a) > 1e-5 else degrade.coloured(len(y), sr, rng), 0.0
+                    y, a if audio.rms(a) > 1e-5 else degrade.coloured_noise(len(y), sr, rng), 0.0
                 )[0],
                 "sr": sr,
             }
@@ -217,7 +218,10 @@ def heard(sr, part, ways):
     for name, way in ways.items():
         y = np.stack([audio.fix_length(way(row), words.audio.shape[1]) for row in rows])
         right[name] = round(
-            float(np.mean(metrics.hear(listener, y)["label"].argmax(1) == words.labels)), 4
+            float(
+                np.mean(metrics.predict_features(listener, y)["label"].argmax(1) == words.labels)
+            ),
+            4,
         )
     return right
 
@@ -226,7 +230,7 @@ def ways_to_denoise(sr, model=None):
     "name -> function of a row; what is not installed is left out, and says so."
     samples = lambda seconds: 2 ** round(np.log2(seconds * sr))
     ways = {
-        "as it is": lambda row: row["damaged"],
+        "input": lambda row: row["damaged"],
         "Wiener": lambda row: baselines.wiener(row["damaged"], sr, samples(0.032), samples(0.008)),
     }
     for name, f in {
@@ -248,7 +252,7 @@ def ways_to_denoise(sr, model=None):
         ways["restore-8k"] = lambda row: restoration.restore(
             row["damaged"], sr, "denoise", model="restore-8k"
         )
-    ideal = lambda row: baselines.ideal_mask(
+    ideal = lambda row: baselines.ideal_ratio_mask(
         row["clean"], row["damaged"], samples(0.064), samples(0.016)
     )
     return ways | {
@@ -260,9 +264,9 @@ def ways_to_denoise(sr, model=None):
 
 def line(row):
     t, y, lost = np.arange(len(row["damaged"])), row["damaged"], row["lost"]
-    return np.where(lost, baselines.at_least(y, np.interp(t, t[~lost], y[~lost])), y).astype(
-        np.float32
-    )
+    return np.where(
+        lost, baselines.clip_consistency(y, np.interp(t, t[~lost], y[~lost])), y
+    ).astype(np.float32)
 
 
 def spline(row):
@@ -279,16 +283,16 @@ def spline(row):
 def ways_to_fill(sr, task):
     ours = {
         "ours": lambda row: restoration.restore(row["damaged"], sr, task),
-        "ours, told where": lambda row: restoration.restore(
-            row["damaged"], sr, task, lost=row["lost"]
+        "ours, mask given": lambda row: restoration.restore(
+            row["damaged"], sr, task, missing=row["lost"]
         ),
     }
     return {
-        "as it is": lambda row: row["damaged"],
+        "input": lambda row: row["damaged"],
         "straight line": line,
-        "cubic": lambda row: baselines.cubic_fill(row["damaged"], row["lost"]),
-        "prediction": lambda row: baselines.ar_fill(
-            row["damaged"], row["lost"], *baselines.ar_sizes(sr)
+        "cubic": lambda row: baselines.cubic_inpaint(row["damaged"], row["lost"]),
+        "prediction": lambda row: baselines.ar_inpaint(
+            row["damaged"], row["lost"], *baselines.ar_block_sizes(sr)
         ),
     } | ours
 
@@ -296,7 +300,7 @@ def ways_to_fill(sr, task):
 def cut_anywhere(sr, part, n, seed=3):
     "Pieces of 1.2 to 6 s of studio speech, most of which begin and end in the middle of a word."
     rng, files = np.random.default_rng(seed), studio(part)
-    said = [audio.resample(*audio.load(path), sr) for path in files]
+    said = [audio.resample(*audio_io.load(path), sr) for path in files]
     while n:
         samples = int(sr * rng.uniform(1.2, 6))
         y = said[n % len(said)]
@@ -312,7 +316,9 @@ def left_alone(sounds, sr):
     gone = []
     for x in sounds:
         change = restoration.restore(x, sr) - x
-        gone.append(audio.to_db(audio.rms(change) / audio.rms(x)) if change.any() else -np.inf)
+        gone.append(
+            audio.amplitude_to_db(audio.rms(change) / audio.rms(x)) if change.any() else -np.inf
+        )
     return {
         "worst_db": float(np.max(gone)),
         "changed": float(np.mean(np.isfinite(gone))),
@@ -324,7 +330,7 @@ def paces(sr, ways, seconds=30.0, rounds=3):
     "Seconds of sound mended in a second of time: all ways by turns, the median."
     rng = np.random.default_rng(0)
     x = np.concatenate(strings_of(sr, "valid", int(seconds / SECONDS)))
-    y, _ = degrade.add_noise(x, degrade.coloured(len(x), sr, rng, -3), 5.0)
+    y, _ = degrade.add_noise(x, degrade.coloured_noise(len(x), sr, rng, -3), 5.0)
     row, taken = {"damaged": y, "clean": x}, {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
@@ -345,7 +351,7 @@ def judge(sr, part):
     results["bandwidth"] = table(
         rows_of(narrowed, sr, part),
         {
-            "as it is": lambda row: row["damaged"],
+            "input": lambda row: row["damaged"],
             "spline": spline,
             "ours": lambda row: restoration.restore(row["damaged"], sr, "bandwidth"),
         },
@@ -357,18 +363,18 @@ def judge(sr, part):
         for snr in (20.0, 30.0, 40.0)
         for row in rows_of(partial(at_snr, snr=snr, n=24), sr, part)
     ]
-    results["little noise"] = table(
-        little, {k: denoise[k] for k in ("as it is", "ours", "ours, auto")}, ("kind",)
+    results["high SNR"] = table(
+        little, {k: denoise[k] for k in ("input", "ours", "ours, auto")}, ("kind",)
     )
-    results["taken for noisy, by SNR"] = taken_for_noisy(sr, part)
-    results["auto on whole sounds"] = left_alone(strings_of(sr, part, 40), sr)
-    results["auto on sounds cut anywhere"] = left_alone(cut_anywhere(sr, part, 80), sr)
+    results["classified as noisy, by SNR"] = taken_for_noisy(sr, part)
+    results["auto on whole recordings"] = left_alone(strings_of(sr, part, 40), sr)
+    results["auto on excerpts"] = left_alone(cut_anywhere(sr, part, 80), sr)
     if sr == 8000:
-        results["words understood at 0 dB"] = heard(
+        results["word accuracy at 0 dB"] = heard(
             sr, part, {k: v for k, v in denoise.items() if k not in ("ours, auto", AGAIN)}
         )
     results["times real time"] = paces(
-        sr, {k: v for k, v in denoise.items() if k not in ("as it is", AGAIN)}
+        sr, {k: v for k, v in denoise.items() if k not in ("input", AGAIN)}
     )
     write(
         f"restoration-{sr}-{part}",
@@ -380,8 +386,8 @@ def paired(sr, part):
     "VoiceBank-DEMAND, sentence by sentence; the kinds are the speakers."
     for noisy, clean in datasets.voicebank(part):
         yield {
-            "clean": audio.load(clean, sr)[0],
-            "damaged": audio.load(noisy, sr)[0],
+            "clean": audio_io.load(clean, sr)[0],
+            "damaged": audio_io.load(noisy, sr)[0],
             "kind": clean.name.partition("_")[0],
         }
 
@@ -396,9 +402,9 @@ def voicebank(sr, part):
 BUDGET = 400  # CPU seconds of each twin
 TWINS = {
     "alone": {},
-    "opponent 0.05": {"adversarial": 0.05},
-    "opponent 0.2": {"adversarial": 0.2},
-    "opponent 0.05 and its features": {"adversarial": 0.05, "features": 1.0},
+    "adversarial 0.05": {"adversarial": 0.05},
+    "adversarial 0.2": {"adversarial": 0.2},
+    "adversarial 0.05, feature matching": {"adversarial": 0.05, "features": 1.0},
 }
 
 
@@ -407,13 +413,13 @@ def twins(sr, seed=0):
     name = f"restore-{sr // 1000}k"
     start, card, lessons = (
         weights.load_model(name),
-        weights.card_of(name),
+        weights.model_card(name),
         restoration_lessons.lessons(sr, f"runs/{name}"),
     )
-    build = lambda change: mending.restoration_gan(
+    build = lambda change: restoration_training.build_restoration_gan(
         *lessons,
         sr,
-        mending.RestorerRecipe(rate=3e-4, **change),
+        restoration_training.RestorationConfig(g_lr=3e-4, **change),
         seed,
         start,
         n_fft=card["n_fft"],
@@ -455,11 +461,13 @@ def between(sr):
         weights.load_model(Path("runs") / name / f"leg-{k}" / "generator.keras") for k in (0, 1)
     )
     hop, pieces = (
-        weights.card_of(name)["hop_length"],
-        [examine([y[None]], sr) for y in cut_anywhere(sr, "valid", 160, seed=17)],
+        weights.model_card(name)["hop_length"],
+        [detect_damage([y[None]], sr) for y in cut_anywhere(sr, "valid", 160, seed=17)],
     )
     for share in (0.0, 0.5, 0.75, 1.0):
-        restorer = restoration.Restorer(mending.between(first, last, share), sr, hop)
+        restorer = restoration.Restorer(
+            restoration_training.interpolate_weights(first, last, share), sr, hop
+        )
         ours = lambda row: restorer(row["damaged"][None], audio.rms(row["damaged"]), noisy=1.0)[0]
         found = {
             k: {f: mean(v) for f, v in figures(rows, ours).items()}
@@ -468,10 +476,10 @@ def between(sr):
                 "40 dB": rows_of(partial(at_snr, snr=40.0, n=24), sr, "valid"),
             }.items()
         }
-        clean = np.array([restoration.noise_in(restorer, piece) for piece in pieces])
+        clean = np.array([restoration.estimate_noise(restorer, piece) for piece in pieces])
         results[f"{share:g}"] = found | {
             "clean pieces": {
-                "taken for noisy": float(np.mean(clean > restoration.CLEAN)),
+                "classified as noisy": float(np.mean(clean > restoration.CLEAN_DB)),
                 "95 in 100 below, dB": round(float(np.quantile(clean, 0.95)), 1),
                 "pieces": len(pieces),
             }

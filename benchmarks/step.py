@@ -25,18 +25,18 @@ ROUNDS, SIZE = (
     25,
     2048,
 )  # rounds of the race; side of the square matrices whose product measures the peak
-clips = datasets.drums(each=20)
+clips = datasets.drums(n_per_class=20)
 
 
 def two_tapes(clips, recipe):
     "A whole step written plainly, with its own networks; returns the step as a function, and the networks."
-    state = specgan.picture_gan(
+    state = specgan.build_specgan(
         clips, recipe
     )  # for the same networks, data and optimisers; not for its loop
     G, D, job, step = (
-        state.job.generator,
-        state.job.discriminator,
-        state.job,
+        state.task.generator,
+        state.task.discriminator,
+        state.task,
         tf.Variable(0, dtype=tf.int64),
     )
     ema = keras.models.clone_model(G)
@@ -50,11 +50,11 @@ def two_tapes(clips, recipe):
                 with tf.GradientTape() as inner:
                     inner.watch(real)
                     logits_real = D([real, label], training=True)
-                penalty = recipe.r1 * losses.zero_centred(inner.gradient(logits_real, real))
+                penalty = recipe.r1 * losses.r1_penalty(inner.gradient(logits_real, real))
             else:
                 logits_real, penalty = D([real, label], training=True), 0.0
             logits_fake = D([G([z, label], training=True), label], training=True)
-            loss = sum(job.adversarial.d_loss(logits_real, logits_fake).values()) + penalty
+            loss = sum(job.gan_loss.d_loss(logits_real, logits_fake).values()) + penalty
         state.d_optimizer.apply(tape.gradient(loss, D.trainable_variables), D.trainable_variables)
         return loss
 
@@ -64,11 +64,11 @@ def two_tapes(clips, recipe):
         with tf.GradientTape() as tape:
             logits_fake = D([G([z, label], training=True), label], training=True)
             logits_real = D([real, label], training=True) if recipe.loss == "relativistic" else None
-            loss = sum(job.adversarial.g_loss(logits_real, logits_fake).values())
+            loss = sum(job.gan_loss.g_loss(logits_real, logits_fake).values())
         state.g_optimizer.apply(tape.gradient(loss, G.trainable_variables), G.trainable_variables)
         step.assign_add(1)
         t = tf.cast(step, tf.float32)
-        keep = tf.minimum(float(recipe.ema), (1 + t) / (10 + t))
+        keep = tf.minimum(float(recipe.ema_decay), (1 + t) / (10 + t))
         for a, w in zip(ema.variables, G.variables):
             a.assign(keep * a + (1 - keep) * w)
         return loss
@@ -120,13 +120,15 @@ def race(contenders):
 
 def measure(name, recipe):
     "One recipe's row."
-    state, (plain, nets) = specgan.picture_gan(clips, recipe), two_tapes(clips, recipe)
+    state, (plain, nets) = specgan.build_specgan(clips, recipe), two_tapes(clips, recipe)
     ours = lambda: [float(v) for v in state.run().values()]
     matrix = tf.random.normal((SIZE, SIZE))
     product = tf.function(lambda: tf.linalg.matmul(matrix, matrix)[0, 0])
     for _ in range(3):
         ours(), plain()
-    for a, b in zip((state.job.generator, state.job.discriminator, state.ema), nets, strict=True):
+    for a, b in zip(
+        (state.task.generator, state.task.discriminator, state.ema_generator), nets, strict=True
+    ):
         for v, w in zip(a.trainable_variables, b.trainable_variables, strict=True):
             assert np.abs(v.numpy() - w.numpy()).max() < 5e-4, (
                 f"{name}: the two loops do not do the same: {v.path}"
@@ -154,7 +156,7 @@ if __name__ == "__main__":
     rows = {
         name: measure(name, recipe)
         for name, recipe in specgan.RECIPES.items()
-        if name in ("specgan", "textbook")
+        if name in ("specgan", "dcgan")
     }
     write(
         "step",

@@ -27,7 +27,17 @@ import tensorflow as tf
 from common import write
 from contest import Contender, rounded, train
 
-from gan_audio_tut import audio, backbone, datasets, fidelity, mending, metrics, vocoder, weights
+from gan_audio_tut import (
+    audio,
+    audio_io,
+    datasets,
+    fidelity,
+    istft_gan,
+    metrics,
+    restoration_training,
+    vocoder_training,
+    weights,
+)
 from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
@@ -37,29 +47,29 @@ CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
 TRIPS = {8000: 8, 16000: 6}  # round trips of the judged; they learned with four, for a shorter step
 TWINS = {
-    "alone": {"adversarial": 0},
-    "ours": {},
+    "no-adv": {"adversarial": 0},
+    "adv": {},
     "hinge": {"loss": "hinge", "r1": 0.0, "adversarial": 0.07},
 }
 SHORT = 240  # CPU seconds of a trial after the copyist; one more trial has no copyist, and as many seconds in all
 TRIALS = {
-    "alone": {"adversarial": 0},
-    "ours": {},
+    "no-adv": {"adversarial": 0},
+    "adv": {},
     "feature matching": {"features": 5.0},
     "periods of 3 and 5": {"periods": (3, 5)},
 }
 WEIGHTS = {f"weight {w:g}": {"adversarial": w} for w in (0.0, 1.0, 2.0, 5.0)}  # of the opponent
 LEARNED, VALID, TEST = ("george", "jackson", "lucas"), ("nicolas",), ("yweweler",)
-OLDER = vocoder.VocoderRecipe(
-    adversarial=5.0, lsd=0.0, lean=0.3, own=False
+OLDER = vocoder_training.VocoderConfig(
+    adversarial=5.0, lsd=0.0, magnitude_weight=0.3, learned_magnitude=False
 )  # what the trials began with
-RECIPES = {8000: vocoder.VocoderRecipe(), 16000: OLDER}
+RECIPES = {8000: vocoder_training.VocoderConfig(), 16000: OLDER}
 
 
 def spoken_by(names):
     "FSDD's recordings of these speakers, whatever their part in the official split."
     clips = datasets.fsdd("train+valid+test")
-    return clips.take(np.isin(clips.speakers, [clips.voices.index(n) for n in names]))
+    return clips.select(np.isin(clips.speakers, [clips.speaker_names.index(n) for n in names]))
 
 
 def lessons(words, config, recipe, voices=Path("runs/voices")):
@@ -68,7 +78,9 @@ def lessons(words, config, recipe, voices=Path("runs/voices")):
         raise audio.InputError(
             f"{voices}: no such folder; run: python tools/make_voices.py {voices} --minutes 100"
         )
-    return vocoder.lessons(words, config.sr, 2 * recipe.frames * config.hop_length, voices)
+    return vocoder_training.training_sounds(
+        words, config.sr, 2 * recipe.frames * config.hop_length, voices
+    )
 
 
 def starts(sr, seed, sounds=None, plan=None, recipe=OLDER):
@@ -77,11 +89,16 @@ def starts(sr, seed, sounds=None, plan=None, recipe=OLDER):
     if sounds is None:
         sounds = lessons(spoken_by(LEARNED), config, OLDER)
     row = lambda name, recipe, points, start=None, plan=first_plan: Contender(
-        plan, name, seed, vocoder.vocoder_gan(sounds, config, recipe, seed, start), None, points
+        plan,
+        name,
+        seed,
+        vocoder_training.build_vocoder_gan(sounds, config, recipe, seed, start),
+        None,
+        points,
     )
-    first = row("start", replace(recipe, adversarial=0), (START,))
+    first = row("pretrained", replace(recipe, adversarial=0), (START,))
     train([first])
-    return row, weights.load_model(first.at(START)), replace(recipe, rate=recipe.rate / 2)
+    return row, weights.load_model(first.at(START)), replace(recipe, learning_rate=recipe.g_lr / 2)
 
 
 def twins(sr, seed):
@@ -101,7 +118,7 @@ def judged(way, sr, part):
         k: rounded(figures(way, sounds, CONFIGS[sr])) for k, sounds in unheard(sr, part).items()
     } | {"hiss": rounded(hissed(way, CONFIGS[sr]))}
     return found | (
-        {"heard": rounded(heard(way, single_words(part), CONFIGS[sr]))} if sr == 8000 else {}
+        {"recognition": rounded(heard(way, single_words(part), CONFIGS[sr]))} if sr == 8000 else {}
     )
 
 
@@ -126,7 +143,12 @@ def trials(sr, seed):
     ]
     rows += [row("from the first step", OLDER, (START + SHORT,), plan=plan)]
     write(
-        plan, {"seed": seed, "cpu_s": {"copyist": START, "then": SHORT}, "scores": tried(sr, rows)}
+        plan,
+        {
+            "seed": seed,
+            "cpu_s": {"reconstruction only": START, "then": SHORT},
+            "scores": tried(sr, rows),
+        },
     )
 
 
@@ -140,13 +162,13 @@ def opponents(sr, seed):
     results = tried(sr, rows)
     alone, ours = (weights.load_model(c.at(BUDGET)) for c in (rows[0], rows[-1]))
     results["mean of the first and the last"] = judged(
-        ready(mending.between(alone, ours)), sr, "valid"
+        ready(restoration_training.interpolate_weights(alone, ours)), sr, "valid"
     )
     write(
         plan,
         {
             "seed": seed,
-            "cpu_s": {"copyist": START, "then": BUDGET},
+            "cpu_s": {"reconstruction only": START, "then": BUDGET},
             "scores": results,
             "weight 1 on the test": judged(ready(rows[1].at(BUDGET)), sr, "test"),
         },
@@ -167,10 +189,15 @@ def taught(sr, seed):
     row, start, second = starts(sr, seed, with_real_voices(sr), plan)
     rows = [
         row(name, replace(second, adversarial=1.0, lsd=lsd), (BUDGET,), start, plan)
-        for name, lsd in {"real voices": 0.0, "real voices, LSD as a term": 0.5}.items()
+        for name, lsd in {"real speech": 0.0, "real speech, LSD as a loss": 0.5}.items()
     ]
     write(
-        plan, {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": tried(sr, rows)}
+        plan,
+        {
+            "seed": seed,
+            "cpu_s": {"reconstruction only": START, "then": BUDGET},
+            "scores": tried(sr, rows),
+        },
     )
 
 
@@ -180,20 +207,24 @@ def leaning(sr, seed):
     for lean in (0.3, 0.7):
         plan = f"vocoder-{sr}-own-{lean:g}"
         row, start, second = starts(
-            sr, seed, sounds, plan, replace(OLDER, lsd=0.5, lean=lean, own=True)
+            sr,
+            seed,
+            sounds,
+            plan,
+            replace(OLDER, lsd=0.5, magnitude_weight=lean, learned_magnitude=True),
         )
         results[f"own, lean {lean:g}, no opponent yet"] = judged(ready(start), sr, "valid")
         results[f"own, lean {lean:g}"] = tried(
-            sr, [row("ours", replace(second, adversarial=1.0), (BUDGET,), start, plan)]
-        )["ours"]
+            sr, [row("adv", replace(second, adversarial=1.0), (BUDGET,), start, plan)]
+        )["adv"]
     write(
         f"vocoder-{sr}-leaning",
-        {"seed": seed, "cpu_s": {"copyist": START, "then": BUDGET}, "scores": results},
+        {"seed": seed, "cpu_s": {"reconstruction only": START, "then": BUDGET}, "scores": results},
     )
 
 
 def whole(y, sr):
-    return audio.set_level(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
+    return audio.normalize_rms(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
 
 
 def sentences(names, n=40, words=6, seed=0):
@@ -214,11 +245,11 @@ def speech(sr, files, seconds=4.0):
     "Real recordings of 16 kHz, in pieces."
     found = []
     for path in files:
-        y, n = audio.load(path, sr)[0], int(seconds * sr)
+        y, n = audio_io.load(path, sr)[0], int(seconds * sr)
         found += [
             whole(y[k : k + n], sr)
             for k in range(0, len(y) - n, n)
-            if audio.to_db(audio.rms(y[k : k + n])) > -50
+            if audio.amplitude_to_db(audio.rms(y[k : k + n])) > -50
         ]
     return found
 
@@ -254,11 +285,13 @@ def ready(net, lean=None):
     return tf.function(net, reduce_retracing=True)
 
 
-def ways(sr, seed, lean=None, names=("start", *TWINS)):
+def ways(sr, seed, lean=None, names=("pretrained", *TWINS)):
     "Every way from bands to sound: mel (1, frames, bands) -> (1, samples); `names` of the twins among them."
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
-    found["ours without a network, 60 rounds"] = lambda mel: mel_to_audio(mel, config, 60)
+    found["Griffin-Lim with mel consistency, 60 iterations"] = lambda mel: mel_to_audio(
+        mel, config, 60
+    )
     for name in names:
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))
         if kept:
@@ -293,16 +326,16 @@ def figures(way, sounds, config):
 def single_words(part):
     "A fifth of the recordings of those nobody has learned."
     clips = spoken_by(VALID if part == "valid" else TEST)
-    return clips.take(np.arange(0, len(clips), 5))
+    return clips.select(np.arange(0, len(clips), 5))
 
 
 def heard(way, clips, config):
     "What needs no pairs: what the recogniser hears of copied words, and their pulses."
     y = np.concatenate([np.asarray(way(mel_spectrogram(v[None], config))) for v in clips.audio])
-    out = metrics.hear(weights.load_model("recogniser-8k"), y)
+    out = metrics.predict_features(weights.load_model("classifier-8k"), y)
     return {
-        "right": np.mean(out["label"].argmax(1) == clips.labels),
-        "pulses": backbone.pulse_share(y, config.sr),
+        "accuracy": np.mean(out["label"].argmax(1) == clips.labels),
+        "f0_modulation": istft_gan.f0_envelope_modulation(y, config.sr),
     }
 
 
@@ -312,8 +345,10 @@ def hissed(way, config):
     ).astype(np.float32)
     y = np.concatenate([np.asarray(way(mel_spectrogram(v[None], config))) for v in hiss])
     return {
-        "hum": vocoder.hum(y, config.sr, config.sr / config.hop_length),
-        "texture": vocoder.texture(y, config.n_fft),
+        "hop_rate_periodicity": vocoder_training.hop_rate_periodicity(
+            y, config.sr, config.sr / config.hop_length
+        ),
+        "log_magnitude_std": vocoder_training.log_magnitude_std(y, config.n_fft),
     }
 
 
@@ -354,7 +389,7 @@ def paces(found, sr, peers=None, rounds=7):
         name: partial(seconds_of, lambda way=way: np.asarray(way(mel)))
         for name, way in found.items()
     }
-    timed["librosa, 60 rounds, bins given"] = partial(
+    timed["librosa, 60 iterations, STFT magnitude given"] = partial(
         seconds_of, lambda: librosa.griffinlim(bins, n_iter=60, hop_length=config.hop_length)
     )
     if peers:
@@ -366,14 +401,16 @@ def paces(found, sr, peers=None, rounds=7):
 
 
 def judge(sr, seed, part, peers, lean, shipped):
-    found, results = ways(sr, seed, lean, () if shipped else ("start", *TWINS)), {}
+    found, results = ways(sr, seed, lean, () if shipped else ("pretrained", *TWINS)), {}
     for name, way in found.items():
         results[name] = judged(way, sr, part)
         print(name, results[name], flush=True)
     facts = {
         "seed": seed,
-        "trips": weights.card_of(f"vocoder-{sr // 1000}k")["trips"] if shipped else TRIPS[sr],
-        "pulses of the real words": round(backbone.pulse_share(single_words(part).audio, 8000), 4),
+        "n_iter": weights.model_card(f"vocoder-{sr // 1000}k")["n_iter"] if shipped else TRIPS[sr],
+        "f0_modulation of the real words": round(
+            istft_gan.f0_envelope_modulation(single_words(part).audio, 8000), 4
+        ),
         "scores": results,
     }
     if part == "test":

@@ -117,7 +117,7 @@ def test_slopes_by_hand(ours, x, value):
     assert slope(ours, np.float32(x)) == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("d, ours", [(a.d_sigmoid, a.sigmoid), (a.d_tanh, a.tanh)])
+@pytest.mark.parametrize("d, ours", [(a.sigmoid_grad, a.sigmoid), (a.tanh_grad, a.tanh)])
 def test_own_slopes(d, ours):
     np.testing.assert_allclose(d(tf.constant(POINTS)), slope(ours, POINTS), rtol=1e-6, atol=1e-37)
     x, h = np.linspace(-5, 5, 41), 1e-6
@@ -129,7 +129,7 @@ def test_second_slopes_are_finite():
     x = tf.constant(POINTS)
     np.testing.assert_allclose(
         slope(lambda v: slope_in_graph(a.softplus, v), x),
-        a.d_sigmoid(POINTS),
+        a.sigmoid_grad(POINTS),
         rtol=1e-5,
         atol=1e-37,
     )
@@ -159,8 +159,8 @@ def test_plain_numbers():
     assert (
         a.sigmoid(0.0) == 0.5
         and a.tanh(0.0) == 0
-        and a.d_sigmoid(0.0) == 0.25
-        and a.d_tanh(0.0) == 1
+        and a.sigmoid_grad(0.0) == 0.25
+        and a.tanh_grad(0.0) == 1
     )
     assert float(a.softplus(0.0)) == pytest.approx(np.log(2)) and float(
         a.leaky_relu(-1.0)
@@ -180,8 +180,8 @@ def test_in_a_functional_model(name):
 
 
 def test_saturation():
-    assert a.saturation(np.float32([-1, -0.98, -0.97, 0, 0.96, 0.98, 1, 1])) == 0.625
-    assert a.saturation(tf.constant([0.5, -0.5]), limit=0.4) == 1
+    assert a.saturation_rate(np.float32([-1, -0.98, -0.97, 0, 0.96, 0.98, 1, 1])) == 0.625
+    assert a.saturation_rate(tf.constant([0.5, -0.5]), limit=0.4) == 1
 
 
 JAX = """

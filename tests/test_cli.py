@@ -100,7 +100,7 @@ WRONG = {
     "cannot say": ["generate", "--label", "kick", "--out", "x.wav"],
     "no such thing": ["info", "nix"],
     "no such file": ["info", "nix.wav"],
-    "no generator": ["generate", "--model", "recogniser-8k", "--label", "1", "--out", "x.wav"],
+    "no generator": ["generate", "--model", "classifier-8k", "--label", "1", "--out", "x.wav"],
     "no such format": ["generate", "--label", "1", "--out", "x.xyz"],
     "negative seed": ["generate", "--label", "1", "--out", "x.wav", "--seed", "-1"],
     "minutes in words": ["train", "drums", "--out", "run", "--minutes", "ten"],
@@ -288,7 +288,7 @@ def test_info_of_an_unfinished_run(tmp_path):
     assert "finish the run first" in said
 
 
-@pytest.mark.parametrize("recipe, label", [("spectral", "kick"), ("wavegan", "sound")])
+@pytest.mark.parametrize("recipe, label", [("istft", "kick"), ("wavegan", "sound")])
 def test_recipes_that_make_samples(recipe, label, tmp_path):
     "Trained, sampled, resumed and heard like the picture GAN; one without labels has a single thing to say."
     run, data = tmp_path / "run", tones(tmp_path / "data", ("kick", "snare"))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from gan_audio_tut import audio, datasets
+from gan_audio_tut import audio, audio_io, datasets
 from gan_audio_tut.audio import InputError
 
 
@@ -40,7 +40,7 @@ def test_import_needs_no_tensorflow():
 
 @pytest.fixture(scope="module")
 def machine():
-    return datasets.drums("train", each=25)
+    return datasets.drums("train", n_per_class=25)
 
 
 def test_drums_are_labelled_and_clean(machine):
@@ -94,16 +94,18 @@ def test_drums_are_a_function_of_kind_and_seed():
     for kind in datasets.DRUMS:
         assert np.array_equal(datasets.drum_hit(kind, 5), datasets.drum_hit(kind, 5))
         assert not np.array_equal(datasets.drum_hit(kind, 5), datasets.drum_hit(kind, 6))
-    assert np.array_equal(datasets.drums(each=2).audio[3], datasets.drum_hit("snare", 1))
+    assert np.array_equal(datasets.drums(n_per_class=2).audio[3], datasets.drum_hit("snare", 1))
     assert not np.allclose(
         datasets.drum_hit("closed_hat", 0)[:500], datasets.drum_hit("open_hat", 0)[:500]
     )
 
 
 def test_drum_splits_share_nothing():
-    prints = {s: {y.tobytes() for y in datasets.drums(s, each=4).audio} for s in datasets.SPLITS}
+    prints = {
+        s: {y.tobytes() for y in datasets.drums(s, n_per_class=4).audio} for s in datasets.SPLITS
+    }
     assert all(len(p) == 32 for p in prints.values()) and len(set.union(*prints.values())) == 96
-    both = datasets.drums("train+test", each=4)
+    both = datasets.drums("train+test", n_per_class=4)
     assert {y.tobytes() for y in both.audio} == prints["train"] | prints["test"] and np.bincount(
         both.labels
     ).tolist() == [8] * 8
@@ -111,7 +113,7 @@ def test_drum_splits_share_nothing():
 
 @pytest.mark.parametrize("sr, samples", [(4000, 512), (8000, 4096), (44100, 22050)])
 def test_drums_at_other_rates(sr, samples):
-    clips = datasets.drums(each=2, sr=sr, samples=samples)
+    clips = datasets.drums(n_per_class=2, sr=sr, samples=samples)
     assert clips.audio.shape == (16, samples) and np.isfinite(clips.audio).all() and clips.sr == sr
 
 
@@ -127,12 +129,12 @@ def test_squares_hold_no_alias():
     [
         lambda: datasets.drum_hit("gong"),
         lambda: datasets.drums("all"),
-        lambda: datasets.drums(each=0),
+        lambda: datasets.drums(n_per_class=0),
         lambda: datasets.drum_hit("kick", samples=1),
         lambda: datasets.digits("trian"),
         lambda: datasets.digits(""),
-        lambda: datasets.open_data("drumz"),
-        lambda: datasets.open_data(""),
+        lambda: datasets.load_dataset("drumz"),
+        lambda: datasets.load_dataset(""),
     ],
 )
 def test_wrong_calls_are_one_clear_line(call):
@@ -153,7 +155,7 @@ def test_digits_are_all_there():
             and clips.audio.shape[1] == 8192
             and np.bincount(clips.labels, minlength=10).min() >= 15
         )
-        assert (audio.rms(clips.audio) > audio.from_db(-30)).all() and np.abs(
+        assert (audio.rms(clips.audio) > audio.db_to_amplitude(-30)).all() and np.abs(
             clips.audio
         ).max() <= 1
 
@@ -190,7 +192,7 @@ def fake_fsdd(tmp_path):
     for digit in (0, 7):
         for v, name in enumerate(("ann", "bo_b", "zoë")):
             for i in range(12):
-                audio.save(
+                audio_io.save(
                     tmp_path / "recordings" / f"{digit}_{name}_{i}.wav",
                     sound(0.3, freq=200 + 50 * v),
                     8000,
@@ -209,14 +211,14 @@ def test_fsdd_takes_what_is_there(fake_fsdd):
     )
     for s, clips in parts.items():
         assert (
-            clips.voices == ("ann", "bo_b", "zoë")
+            clips.speaker_names == ("ann", "bo_b", "zoë")
             and set(clips.labels) == {0, 7}
             and len(clips.classes) == 10
         )
         for f, k, v in zip(clips.files, clips.labels, clips.speakers):
             digit, rest = Path(f).stem.split("_", 1)
             name, i = rest.rsplit("_", 1)
-            assert int(digit) == k and clips.voices[v] == name
+            assert int(digit) == k and clips.speaker_names[v] == name
             assert s == ("test" if int(i) < 5 else "valid" if int(i) < 10 else "train")
     assert datasets.fsdd("test", str(fake_fsdd), sr=16000, samples=1000).audio.shape == (30, 1000)
 
@@ -242,7 +244,7 @@ def test_fsdd_says_what_is_missing(fake_fsdd, tmp_path, monkeypatch):
     assert one_line(error)
     monkeypatch.setenv("GAN_AUDIO_TUT_DATA_DIR", str(tmp_path / "elsewhere"))
     with pytest.raises(InputError) as error:
-        datasets.open_data("fsdd")
+        datasets.load_dataset("fsdd")
     assert str(tmp_path / "elsewhere" / "fsdd") in str(error.value)
 
 
@@ -277,13 +279,13 @@ def fake_esc10(request, tmp_path):
             if request.param == "as published"
             else f"{fold}-{source}-{take}.wav"
         )
-        audio.save(
+        audio_io.save(
             tmp_path / ("audio" if request.param == "as published" else kind) / name,
             sound(0.5, 16000, source),
             16000,
         )
     if request.param == "as published":
-        audio.save(tmp_path / "audio" / "1-300-A-14.wav", sound(0.5, 16000), 16000)
+        audio_io.save(tmp_path / "audio" / "1-300-A-14.wav", sound(0.5, 16000), 16000)
         rows = [
             f"{fold}-{source}-{take}-{number}.wav,{fold},{number},{kind},True,{source},{take}"
             for fold, source, take, number, kind in NOISES
@@ -341,7 +343,7 @@ def test_esc10_says_what_is_missing(fake_esc10, tmp_path):
     ],
 )
 def test_a_damaged_table_of_esc50_is_named(tmp_path, table):
-    audio.save(tmp_path / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
+    audio_io.save(tmp_path / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "esc50.csv").write_bytes(table)
     with pytest.raises(InputError, match="esc50.csv") as error:
@@ -353,7 +355,7 @@ def test_a_damaged_table_of_esc50_is_named(tmp_path, table):
 
 
 def test_esc50_may_lie_in_a_folder_of_its_own(tmp_path):
-    audio.save(tmp_path / "ESC-50-master" / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
+    audio_io.save(tmp_path / "ESC-50-master" / "audio" / "1-100-A-0.wav", sound(0.5, 16000), 16000)
     (tmp_path / "ESC-50-master" / "meta").mkdir()
     (tmp_path / "ESC-50-master" / "meta" / "esc50.csv").write_text(
         "\ufefffilename,category,esc10\n1-100-A-0.wav,dog,TRUE\n"
@@ -366,7 +368,7 @@ def fake_sc09(tmp_path):
     for i, who in enumerate(("aa11", "bb22", "cc33", "dd44")):
         for word in ("zero", "nine", "cat"):
             for take in range(2):
-                audio.save(
+                audio_io.save(
                     tmp_path / word / f"{who}_nohash_{take}.wav",
                     sound(0.4, 16000, 200 + 40 * i),
                     16000,
@@ -383,9 +385,10 @@ def fake_sc09(tmp_path):
 def test_sc09_follows_the_lists(fake_sc09):
     parts = {s: datasets.sc09(s, fake_sc09) for s in datasets.SPLITS}
     assert {s: len(c) for s, c in parts.items()} == {"train": 8, "valid": 4, "test": 4}
-    assert {c.voices[v] for c in (parts["train"],) for v in c.speakers} == {"aa11", "dd44"} and set(
-        parts["test"].speakers
-    ) == {2}
+    assert {c.speaker_names[v] for c in (parts["train"],) for v in c.speakers} == {
+        "aa11",
+        "dd44",
+    } and set(parts["test"].speakers) == {2}
     assert (
         set(parts["train"].labels) == {0, 9}
         and parts["train"].audio.shape == (8, 8192)
@@ -408,7 +411,9 @@ def test_voicebank_pairs_by_name_and_says_what_is_missing(tmp_path):
     for name in ("train/p226_001", "train/p287_002", "train/p301_001", "test/p232_001"):
         part, stem = name.split("/")
         for kind in ("noisy", "clean"):
-            audio.save(tmp_path / f"{kind}_{part}set_wav" / f"{stem}.wav", sound(0.1, 48000), 48000)
+            audio_io.save(
+                tmp_path / f"{kind}_{part}set_wav" / f"{stem}.wav", sound(0.1, 48000), 48000
+            )
     parts = {s: datasets.voicebank(s, tmp_path) for s in datasets.SPLITS}
     assert {s: [clean.stem for _, clean in pairs] for s, pairs in parts.items()} == {
         "train": ["p301_001"],
@@ -463,20 +468,20 @@ def left(tmp_path):
 
 
 def test_fetch_puts_it_where_the_loader_looks(shop, tmp_path, monkeypatch):
-    where = datasets.fetch("fsdd")
+    where = datasets.download("fsdd")
     assert (
         where == datasets.data_dir() / "fsdd"
         and len(datasets.fsdd("test")) == 30
         and left(tmp_path) == ["fsdd"]
     )
     monkeypatch.setitem(datasets.SOURCES, "fsdd", ("http://127.0.0.1:9/gone", "0" * 64, "free-1"))
-    assert datasets.fetch("fsdd") == where, "what is there is not downloaded again"
+    assert datasets.download("fsdd") == where, "what is there is not downloaded again"
 
 
 def test_fetch_of_an_archive_without_a_top_folder(shop, tmp_path, monkeypatch):
     url, sha256, _ = datasets.SOURCES["fsdd"]
     monkeypatch.setitem(datasets.SOURCES, "sc09", (url, sha256, ""))
-    assert (datasets.fetch("sc09") / "free-1" / "recordings").is_dir() and left(tmp_path) == [
+    assert (datasets.download("sc09") / "free-1" / "recordings").is_dir() and left(tmp_path) == [
         "sc09"
     ]
 
@@ -486,7 +491,7 @@ def test_fetch_without_network(shop, tmp_path, monkeypatch):
         datasets.SOURCES, "fsdd", ("http://127.0.0.1:9/v1.tar.gz", "0" * 64, "free-1")
     )
     with pytest.raises(InputError) as error:
-        datasets.fetch("fsdd")
+        datasets.download("fsdd")
     assert (
         one_line(error)
         and "http://127.0.0.1:9/v1.tar.gz" in str(error.value)
@@ -499,11 +504,11 @@ def test_fetch_of_something_else(shop, tmp_path, monkeypatch):
     url, _, inner = datasets.SOURCES["fsdd"]
     monkeypatch.setitem(datasets.SOURCES, "fsdd", (url, "0" * 64, inner))
     with pytest.raises(InputError, match="SHA-256") as error:
-        datasets.fetch("fsdd")
+        datasets.download("fsdd")
     assert one_line(error) and left(tmp_path) == []
     monkeypatch.setitem(datasets.SOURCES, "fsdd", (url + ".old", "0" * 64, inner))
     with pytest.raises(InputError, match="cannot be downloaded") as error:
-        datasets.fetch("fsdd")
+        datasets.download("fsdd")
     assert one_line(error) and left(tmp_path) == []
 
 
@@ -520,28 +525,28 @@ def test_interrupted_unpacking_never_looks_complete(shop, tmp_path, monkeypatch)
 
     monkeypatch.setattr(pooch.Untar, "_extract_file", half)
     with pytest.raises(KeyboardInterrupt):
-        datasets.fetch("fsdd")
+        datasets.download("fsdd")
     assert left(tmp_path) == ["fsdd.tar.gz"], (
         "the checked download is kept, nothing that looks like data"
     )
     monkeypatch.setattr(pooch.Untar, "_extract_file", whole)
     shop.shutdown()  # the second attempt needs no network
-    datasets.fetch("fsdd")
+    datasets.download("fsdd")
     assert len(datasets.fsdd("train+valid+test")) == 72 and left(tmp_path) == ["fsdd"]
 
 
 def test_fetch_over_an_empty_folder(shop, tmp_path):
     (tmp_path / "home" / "fsdd").mkdir(parents=True)
-    assert (datasets.fetch("fsdd") / "recordings").is_dir()
+    assert (datasets.download("fsdd") / "recordings").is_dir()
 
 
 def test_fetch_where_nothing_can_be_written(shop, tmp_path):
     (tmp_path / "home").write_text("a file in the way")
     with pytest.raises(InputError) as error:
-        datasets.fetch("fsdd")
+        datasets.download("fsdd")
     assert one_line(error)
     with pytest.raises(InputError, match="nothing to download") as error:
-        datasets.fetch("mnist")
+        datasets.download("mnist")
     assert one_line(error)
 
 
@@ -549,7 +554,7 @@ def test_fetch_where_nothing_can_be_written(shop, tmp_path):
 
 
 def truncated_flac(p):
-    audio.save(p, audio.noise(2, 8000), 8000)
+    audio_io.save(p, audio.white_noise(2, 8000), 8000)
     p.write_bytes(p.read_bytes()[:9000])
 
 
@@ -576,9 +581,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_one_bad_file_among_good_ones(name, tmp_path, caplog):
-    audio.save(tmp_path / "good.wav", sound(), 8000)
+    audio_io.save(tmp_path / "good.wav", sound(), 8000)
     BAD[name](tmp_path / name)
-    clips = datasets.folder(tmp_path)
+    clips = datasets.audio_folder(tmp_path)
     assert (
         len(clips) == 1
         and clips.files == (str(tmp_path / "good.wav"),)
@@ -591,7 +596,7 @@ def test_one_bad_file_among_good_ones(name, tmp_path, caplog):
         and caplog.messages[1] == "skipped 1 of 2 files"
     )
     with pytest.raises(InputError) as error:
-        datasets.folder(tmp_path, strict=True)
+        datasets.audio_folder(tmp_path, strict=True)
     assert name in str(error.value) and one_line(error)
 
 
@@ -599,7 +604,7 @@ def test_one_bad_file_among_good_ones(name, tmp_path, caplog):
 def test_nothing_usable(name, tmp_path, caplog):
     BAD[name](tmp_path / name)
     with pytest.raises(InputError) as error:
-        datasets.open_data(str(tmp_path))
+        datasets.load_dataset(str(tmp_path))
     assert one_line(error) and name in caplog.messages[0]
 
 
@@ -607,24 +612,24 @@ def test_folders_that_are_none(tmp_path):
     (tmp_path / "file.wav").write_text("x")
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     for path in ("missing", "empty", "file.wav"):
-        for opened in (datasets.folder, datasets.open_data):
+        for opened in (datasets.audio_folder, datasets.load_dataset):
             with pytest.raises(InputError) as error:
                 opened(tmp_path / path)
             assert one_line(error) and str(tmp_path / path) in str(error.value)
     with pytest.raises(InputError) as error:
-        datasets.folder(tmp_path, sr=0)
+        datasets.audio_folder(tmp_path, sr=0)
     assert one_line(error)
 
 
 def test_classes_are_subfolders(tmp_path, caplog):
-    audio.save(tmp_path / "a kick" / "in" / "deep.wav", sound(), 8000)
-    audio.save(tmp_path / "große Trommel" / "eins zwei.flac", sound(), 8000)
+    audio_io.save(tmp_path / "a kick" / "in" / "deep.wav", sound(), 8000)
+    audio_io.save(tmp_path / "große Trommel" / "eins zwei.flac", sound(), 8000)
     for i in range(3):
-        audio.save(tmp_path / "鼓" / f"{i}.ogg", sound(), 8000)
+        audio_io.save(tmp_path / "鼓" / f"{i}.ogg", sound(), 8000)
     (tmp_path / "all bad").mkdir()
     (tmp_path / "all bad" / "x.wav").write_text("x")
     (tmp_path / "nothing").mkdir()
-    clips = datasets.folder(tmp_path)
+    clips = datasets.audio_folder(tmp_path)
     assert clips.classes == ("a kick", "große Trommel", "鼓") and clips.labels.tolist() == [
         0,
         1,
@@ -636,30 +641,30 @@ def test_classes_are_subfolders(tmp_path, caplog):
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path, caplog):
-    audio.save(tmp_path / "GOOD.WAV", sound(), 8000)
+    audio_io.save(tmp_path / "GOOD.WAV", sound(), 8000)
     for name in ("._GOOD.wav", ".hidden.wav", "cover.jpg", "readme.txt"):
         (tmp_path / name).write_text("x")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "object.wav").write_text("x")
-    assert len(datasets.folder(tmp_path, strict=True)) == 1 and not caplog.messages
+    assert len(datasets.audio_folder(tmp_path, strict=True)) == 1 and not caplog.messages
 
 
 def test_links_to_folders(tmp_path):
-    audio.save(tmp_path / "real" / "kick" / "a.wav", sound(), 8000)
+    audio_io.save(tmp_path / "real" / "kick" / "a.wav", sound(), 8000)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "kick").symlink_to(tmp_path / "real" / "kick")
     (tmp_path / "mine" / "kick" / "back").symlink_to(tmp_path / "mine")
     (tmp_path / "mine" / "self").symlink_to(tmp_path / "mine" / "self")
-    clips = datasets.folder(tmp_path / "mine", strict=True)
+    clips = datasets.audio_folder(tmp_path / "mine", strict=True)
     assert clips.classes == ("kick",) and len(clips) == 1
 
 
 def test_a_name_that_is_no_text(tmp_path, caplog):
-    audio.save(tmp_path / "good.wav", sound(), 8000)
+    audio_io.save(tmp_path / "good.wav", sound(), 8000)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")).write_bytes(
         (tmp_path / "good.wav").read_bytes()
     )
-    assert len(datasets.folder(tmp_path)) == 1 and "rename" in caplog.messages[0]
+    assert len(datasets.audio_folder(tmp_path)) == 1 and "rename" in caplog.messages[0]
     caplog.messages[0].encode()
 
 
@@ -668,7 +673,7 @@ def as_nobody():
     "A folder that everybody may enter, seen by a user whom permissions bind."
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o755)
-    audio.save(folder / "good" / "a.wav", sound(), 8000)
+    audio_io.save(folder / "good" / "a.wav", sound(), 8000)
     root = os.geteuid() == 0
     yield (
         folder,
@@ -684,15 +689,15 @@ def as_nobody():
 @pytest.mark.parametrize("what", ["file", "folder", "locked folder"])
 def test_permissions(what, as_nobody, caplog):
     folder, lower, back = as_nobody
-    audio.save(folder / "bad" / "b.wav", sound(), 8000)
+    audio_io.save(folder / "bad" / "b.wav", sound(), 8000)
     {"file": folder / "bad" / "b.wav", "folder": folder / "bad", "locked folder": folder / "bad"}[
         what
     ].chmod(0o000 if what != "locked folder" else 0o644)
     lower()
     try:
-        clips = datasets.folder(folder)
+        clips = datasets.audio_folder(folder)
         with pytest.raises(InputError) as error:
-            datasets.folder(folder, strict=True)
+            datasets.audio_folder(folder, strict=True)
     finally:
         back()
     assert len(clips) == 1 and clips.classes == ("good",) and "bad" in caplog.messages[0]
@@ -703,7 +708,7 @@ def test_permissions(what, as_nobody, caplog):
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_any_rate_and_channel_count(sr, channels, tmp_path):
     sf.write(tmp_path / "x.wav", np.stack([sound(0.5, sr, 220)] * channels, 1), sr)
-    clips = datasets.folder(tmp_path, sr=8000, strict=True)
+    clips = datasets.audio_folder(tmp_path, sr=8000, strict=True)
     strongest = np.abs(np.fft.rfft(clips.audio[0])).argmax() * 8000 / 8192
     assert (
         clips.audio.shape == (1, 8192)
@@ -715,27 +720,27 @@ def test_any_rate_and_channel_count(sr, channels, tmp_path):
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
 def test_any_format(suffix, tmp_path):
     sf.write(tmp_path / f"x{suffix}", sound(0.5), 8000)
-    assert len(datasets.folder(tmp_path, strict=True)) == 1
+    assert len(datasets.audio_folder(tmp_path, strict=True)) == 1
 
 
 def test_silence_is_cut_and_quiet_is_kept(tmp_path):
     gap, hit = np.zeros(12000), sound(0.8)
-    audio.save(
+    audio_io.save(
         tmp_path / "hits.wav",
         0.01 * np.concatenate([gap, hit, gap, hit, gap])
-        + audio.noise(6.1, 8000, level=1e-5)[: 36000 + 12800],
+        + audio.white_noise(6.1, 8000, level=1e-5)[: 36000 + 12800],
         8000,
         "FLOAT",
     )
-    clips = datasets.folder(tmp_path)
+    clips = datasets.audio_folder(tmp_path)
     assert len(clips) == 2 and (np.abs(clips.audio[:, :80]).max(1) > 1e-4).all()
     assert np.allclose(np.sort(np.abs(clips.audio).max(1)), 0.005, rtol=0.02)
 
 
 def test_a_long_recording_is_cut_without_loss(tmp_path):
-    y = audio.noise(30, 8000, level=0.2).clip(-0.9, 0.9)
-    audio.save(tmp_path / "y.wav", y, 8000, "FLOAT")
-    clips = datasets.folder(tmp_path, samples=4096)
+    y = audio.white_noise(30, 8000, level=0.2).clip(-0.9, 0.9)
+    audio_io.save(tmp_path / "y.wav", y, 8000, "FLOAT")
+    clips = datasets.audio_folder(tmp_path, samples=4096)
     whole = len(y) // 4096
     assert np.array_equal(clips.audio[:whole].reshape(-1), y[: whole * 4096]), (
         "sound that goes on is cut edge to edge"
@@ -749,8 +754,8 @@ def test_a_long_recording_is_cut_without_loss(tmp_path):
 
 def test_pieces_at_the_limits(tmp_path):
     def count(n):
-        audio.save(tmp_path / "y.wav", audio.noise(n / 8000, 8000), 8000)
-        return len(datasets.folder(tmp_path, samples=1024))
+        audio_io.save(tmp_path / "y.wav", audio.white_noise(n / 8000, 8000), 8000)
+        return len(datasets.audio_folder(tmp_path, samples=1024))
 
     assert [count(n) for n in (161, 1023, 1024, 1025, 1024 + 255, 1024 + 256, 2048)] == [
         1,
@@ -767,13 +772,13 @@ def test_pieces_at_the_limits(tmp_path):
 
 def test_samples_stay_within_full_scale(tmp_path):
     sf.write(tmp_path / "hot.wav", 2.4 * sound(1), 8000, "FLOAT")
-    assert np.abs(datasets.folder(tmp_path).audio).max() == 1
+    assert np.abs(datasets.audio_folder(tmp_path).audio).max() == 1
 
 
 def test_the_limit_is_shared_by_the_classes(tmp_path, caplog):
     for name, seconds in (("long", 60), ("short", 2)):
-        audio.save(tmp_path / name / "x.wav", audio.noise(seconds, 8000), 8000)
-    clips = datasets.folder(tmp_path, samples=8000, limit=20)
+        audio_io.save(tmp_path / name / "x.wav", audio.white_noise(seconds, 8000), 8000)
+    clips = datasets.audio_folder(tmp_path, samples=8000, limit=20)
     assert (
         np.bincount(clips.labels).tolist() == [10, 2]
         and "long" in caplog.messages[0]
@@ -782,16 +787,16 @@ def test_the_limit_is_shared_by_the_classes(tmp_path, caplog):
 
 
 def test_half_an_hour_in_bounded_memory(tmp_path):
-    y = audio.noise(60, 8000)
+    y = audio.white_noise(60, 8000)
     with sf.SoundFile(tmp_path / "hours.wav", "w", 8000, 1) as f:
         for _ in range(30):
             f.write(y)
     start = time.process_time()
     tracemalloc.start()
-    few = datasets.folder(tmp_path, limit=100)
+    few = datasets.audio_folder(tmp_path, limit=100)
     small = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
-    all_of_it = datasets.folder(tmp_path)
+    all_of_it = datasets.audio_folder(tmp_path)
     large = tracemalloc.get_traced_memory()[1] - few.audio.nbytes
     tracemalloc.stop()
     assert len(few) == 100 and small < 8e6, (
@@ -805,24 +810,26 @@ def test_half_an_hour_in_bounded_memory(tmp_path):
 
 
 def test_open_data(tmp_path):
-    audio.save(tmp_path / "a" / "x.wav", sound(), 8000)
+    audio_io.save(tmp_path / "a" / "x.wav", sound(), 8000)
     assert (
-        datasets.open_data("drums", "valid", each=1).name == "drums"
-        and len(datasets.open_data("digits", "test")) == 150
+        datasets.load_dataset("drums", "valid", each=1).name == "drums"
+        and len(datasets.load_dataset("digits", "test")) == 150
     )
     assert (
-        len(datasets.open_data(str(tmp_path), sr=16000)) == len(datasets.open_data(tmp_path)) == 1
+        len(datasets.load_dataset(str(tmp_path), sr=16000))
+        == len(datasets.load_dataset(tmp_path))
+        == 1
     )
     for split in ("test", "train+valid", "all"):
         with pytest.raises(InputError) as error:
-            datasets.open_data(tmp_path, split)
+            datasets.load_dataset(tmp_path, split)
         assert one_line(error)
 
 
 def test_take_keeps_rows_together(fake_fsdd):
     clips = datasets.fsdd("test", fake_fsdd)
     for index in (clips.speakers == 1, np.array([4, 2]), slice(3, 9)):
-        part = clips.take(index)
+        part = clips.select(index)
         where = [clips.files.index(f) for f in part.files]
         assert (
             np.array_equal(part.audio, clips.audio[where])
@@ -834,12 +841,12 @@ def test_take_keeps_rows_together(fake_fsdd):
 def test_batches_compute_a_feature_once_and_shuffle_anew():
     import tensorflow as tf
 
-    clips, seen = datasets.drums(each=40, samples=256), []
+    clips, seen = datasets.drums(n_per_class=40, samples=256), []
 
     def peak(y):
         return tf.numpy_function(lambda a: seen.append(len(a)) or np.abs(a).max(1), [y], tf.float32)
 
-    data = datasets.batches(clips, peak, batch_size=50)
+    data = datasets.tf_dataset(clips, peak, batch_size=50)
     epochs = [[(x.numpy(), k.numpy()) for x, k in data] for _ in range(3)]
     assert sum(seen) == len(clips), "the second and third epoch compute nothing"
     truth = sorted(zip(np.abs(clips.audio).max(1).tolist(), clips.labels.tolist()))
@@ -847,7 +854,7 @@ def test_batches_compute_a_feature_once_and_shuffle_anew():
     assert all(sorted(f) == truth for f in flat) and flat[0] != flat[1] != flat[2]
     again = [
         row
-        for x, k in datasets.batches(clips, peak, batch_size=50)
+        for x, k in datasets.tf_dataset(clips, peak, batch_size=50)
         for row in zip(x.numpy().tolist(), k.numpy().tolist())
     ]
     assert again == flat[0], "the order is a function of the seed"
@@ -855,27 +862,27 @@ def test_batches_compute_a_feature_once_and_shuffle_anew():
 
 
 def test_the_library_logs_and_does_not_print(tmp_path, capfd):
-    audio.save(tmp_path / "good.wav", sound(), 8000)
+    audio_io.save(tmp_path / "good.wav", sound(), 8000)
     (tmp_path / "bad.wav").write_text("x")
     logging.getLogger("gan_audio_tut").addHandler(logging.NullHandler())
-    datasets.folder(tmp_path)
+    datasets.audio_folder(tmp_path)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_link_does_not_swallow_another_class(tmp_path):
     for name in ("a", "b"):
-        audio.save(tmp_path / name / "x.wav", sound(), 8000)
+        audio_io.save(tmp_path / name / "x.wav", sound(), 8000)
     (tmp_path / "a" / "more").symlink_to(tmp_path / "b")
-    clips = datasets.folder(tmp_path, strict=True)
+    clips = datasets.audio_folder(tmp_path, strict=True)
     assert clips.classes == ("a", "b") and np.bincount(clips.labels).tolist() == [1, 1]
 
 
 def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
     for name in "pq":
-        audio.save(tmp_path / f"{name}.wav", sound(), 8000)
-    assert len(datasets.folder(tmp_path, limit=2)) == 2 and caplog.messages == []
+        audio_io.save(tmp_path / f"{name}.wav", sound(), 8000)
+    assert len(datasets.audio_folder(tmp_path, limit=2)) == 2 and caplog.messages == []
     assert (
-        len(datasets.folder(tmp_path, limit=1)) == 1
+        len(datasets.audio_folder(tmp_path, limit=1)) == 1
         and "full at 1" in caplog.messages[0]
         and len(caplog.messages) == 1
     )
@@ -886,10 +893,12 @@ def test_a_limit_that_is_just_enough_says_nothing(tmp_path, caplog):
 )
 def test_labels_that_do_not_fit_are_refused(labels):
     with pytest.raises(InputError, match="^mine: labels [^\n]*; [^\n]*$"):
-        datasets.Clips("mine", 8000, ("a", "b"), np.zeros((2, 10), np.float32), np.array(labels))
+        datasets.AudioDataset(
+            "mine", 8000, ("a", "b"), np.zeros((2, 10), np.float32), np.array(labels)
+        )
 
 
 @pytest.mark.parametrize("shape, sr", [((10,), 8000), ((2, 10, 1), 8000), ((2, 10), 0)], ids=str)
 def test_audio_that_is_no_batch_of_clips_is_refused(shape, sr):
     with pytest.raises(InputError, match="^mine: audio [^\n]*; [^\n]*$"):
-        datasets.Clips("mine", sr, ("a", "b"), np.zeros(shape, np.float32), np.array([0, 1]))
+        datasets.AudioDataset("mine", sr, ("a", "b"), np.zeros(shape, np.float32), np.array([0, 1]))

@@ -8,8 +8,8 @@ import tomllib
 from configparser import ConfigParser
 
 import pytest
-from fastcore.nbio import read_nb
 from conftest import ROOT
+from fastcore.nbio import read_nb
 from nbdev.clean import clean_nb
 from nbdev.export import nb_export
 

@@ -41,7 +41,7 @@ def slopes(f, *inputs):
 def test_all_six_are_pairs_of_functions_that_name_their_terms():
     for name in NAMES:
         loss = getattr(losses, name)
-        assert isinstance(loss, losses.Adversarial)
+        assert isinstance(loss, losses.GANLoss)
         for prefix, f in (("d_", loss.d_loss), ("g_", loss.g_loss)):
             terms = f(tf.zeros(4), tf.ones(4))
             assert terms and all(k.startswith(prefix) and v.shape == () for k, v in terms.items())
@@ -247,28 +247,28 @@ def test_penalties_of_a_linear_critic(shape, length):
         lambda x: tf.reduce_sum(w * x, axis=list(range(1, x.shape.rank))),
         tf.random.normal([5, *shape], seed=0),
     )
-    assert float(losses.one_centred(g)) == pytest.approx((length - 1) ** 2, abs=1e-5)
-    assert float(losses.zero_centred(g)) == pytest.approx(length**2 / 2, rel=1e-5)
+    assert float(losses.gradient_penalty(g)) == pytest.approx((length - 1) ** 2, abs=1e-5)
+    assert float(losses.r1_penalty(g)) == pytest.approx(length**2 / 2, rel=1e-5)
 
 
 def test_penalties_count_a_list_as_one_long_vector():
     a, b = tf.random.normal([6, 4], seed=1), tf.random.normal([6, 3, 2], seed=2)
     whole = tf.concat([a, tf.reshape(b, [6, -1])], 1)
-    for f in (losses.zero_centred, losses.one_centred):
+    for f in (losses.r1_penalty, losses.gradient_penalty):
         assert float(f([a, b])) == pytest.approx(float(f(whole)), rel=1e-6)
         assert float(f([a])) == float(f(a))
 
 
 def test_penalties_average_over_examples_not_before():
     g = tf.constant([[0.6, 0.8], [-0.6, -0.8]])  # two unit slopes that cancel in the mean
-    assert float(losses.one_centred(g)) == pytest.approx(0, abs=1e-10)
-    assert float(losses.zero_centred(g)) == pytest.approx(0.5)
+    assert float(losses.gradient_penalty(g)) == pytest.approx(0, abs=1e-10)
+    assert float(losses.r1_penalty(g)) == pytest.approx(0.5)
 
 
 def test_one_centred_has_a_finite_gradient_at_zero_slope():
     g = tf.zeros([3, 5])
-    assert (gradient_of(losses.one_centred, g).numpy() == 0).all()
-    tiny = gradient_of(losses.one_centred, g + 1e-8).numpy()
+    assert (gradient_of(losses.gradient_penalty, g).numpy() == 0).all()
+    tiny = gradient_of(losses.gradient_penalty, g + 1e-8).numpy()
     assert np.isfinite(tiny).all() and np.abs(tiny).max() < 1
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from gan_audio_tut import files, mending, restoration
+from gan_audio_tut import restoration, restoration_net, streaming
 from gan_audio_tut.cli import main
 
 COMMAND = Path(sys.executable).parent / "gan-audio"
@@ -22,7 +22,9 @@ COMMAND = Path(sys.executable).parent / "gan-audio"
 def model(tmp_path_factory):
     run = tmp_path_factory.mktemp("model") / "run"
     run.mkdir()
-    mending.restorer(widths=(4, 4), dim=8, dilations=(1,)).save(run / "generator.keras")
+    restoration_net.restoration_unet(channels=(4, 4), dim=8, dilations=(1,)).save(
+        run / "generator.keras"
+    )
     (run / "config.json").write_text(json.dumps({"sr": 8000, "hop_length": 128}))
     return run
 
@@ -116,7 +118,7 @@ def test_a_wrong_word_is_one_line(model, tmp_path, capsys):
             call("restore", a, tmp_path / "b.wav", *extra)
         assert end.value.code == 2 and capsys.readouterr().err.count("\n") == 1
     assert call("restore", a, tmp_path / "b.wav", "--model", "nobody") == 2
-    assert call("restore", a, tmp_path / "b.wav", "--model", "recogniser-8k") == 2
+    assert call("restore", a, tmp_path / "b.wav", "--model", "classifier-8k") == 2
     assert "is no restorer" in capsys.readouterr().err and not (tmp_path / "b.wav").exists()
 
 
@@ -230,7 +232,9 @@ def test_an_interrupt_that_is_swallowed_stops_it_all_the_same(
         return y
 
     a = put(tmp_path / "a.wav", words(60))
-    monkeypatch.setattr(restoration, "repair", lambda found, *_: files.Local(f, found.sr, 0))
+    monkeypatch.setattr(
+        restoration, "repair", lambda found, *_: streaming.ChunkedFunction(f, found.sr, 0)
+    )
     assert call("restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model) == 130
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"] and not capsys.readouterr().err
 

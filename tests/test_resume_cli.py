@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from gan_audio_tut import runs
+from gan_audio_tut import audio_io, runs
 
 COMMAND = Path(sys.executable).with_name("gan-audio")
 KILLS, EVERY, STEPS = int(os.environ.get("GAN_AUDIO_TUT_KILLS", 3)), 5, 40
@@ -36,7 +36,7 @@ def start(out, life=0):
 
 def kill_at(child, out, step, wait):
     "SIGKILL `wait` seconds after the checkpoint of `step` is there, or at once if the child ends before."
-    while child.poll() is None and not any(int(p.stem) >= step for p in runs.checkpoints(out)):
+    while child.poll() is None and not any(int(p.stem) >= step for p in runs.list_checkpoints(out)):
         time.sleep(0.01)
     time.sleep(wait)
     child.kill()
@@ -45,14 +45,12 @@ def kill_at(child, out, step, wait):
 
 def check_whole(out):
     "Nothing half-written bears a final name."
-    for path in runs.checkpoints(out):
+    for path in runs.list_checkpoints(out):
         runs.read_arrays(path)
     for name in ("metrics.csv", "timing.csv"):
-        runs.read_rows(out / name)
+        runs.read_csv(out / name)
     for path in (out / "samples").glob("[!.]*.wav"):
-        from gan_audio_tut import audio
-
-        audio.load(path)
+        audio_io.load(path)
 
 
 def contents(run):
@@ -77,7 +75,9 @@ def test_killed_and_resumed_equals_untouched(tmp_path):
         )
         kill_at(start(killed, k), killed, min(target, STEPS - EVERY), rng.uniform(0, 2.5))
         check_whole(killed)
-        newest.append(int(runs.checkpoints(killed)[-1].stem) if runs.checkpoints(killed) else 0)
+        newest.append(
+            int(runs.list_checkpoints(killed)[-1].stem) if runs.list_checkpoints(killed) else 0
+        )
     assert start(killed, KILLS).wait(300) == 0
     assert untouched.wait(300) == 0
     for k, step in enumerate(newest):  # a life may end before it has spoken, but not the last
@@ -86,5 +86,5 @@ def test_killed_and_resumed_equals_untouched(tmp_path):
             "each life begins at the newest checkpoint of the one before"
         )
     a, b = contents(alone), contents(killed)
-    assert set(a) == set(b) and len(runs.read_rows(alone / "metrics.csv")) == STEPS
+    assert set(a) == set(b) and len(runs.read_csv(alone / "metrics.csv")) == STEPS
     assert [name for name in a if a[name] != b[name]] == []

@@ -67,6 +67,7 @@ def contents(run, without=("timing.csv",)):
 def toy():
     import keras
     from keras import layers
+
     from gan_audio_tut import losses, training
 
     def net(size):
@@ -78,13 +79,13 @@ def toy():
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
         batch = lambda seed, step: (
-            (training.latent(seed, step, 32, 2),),
-            3 + training.latent(seed, step, 32, 1, stream=1),
+            (training.sample_latent(seed, step, 32, 2),),
+            3 + training.sample_latent(seed, step, 32, 1, stream=1),
         )
-        job = training.Job(
-            net(2), net(1), batch, losses.relativistic, weights={"r1": 0.1}, **options
+        job = training.Task(
+            net(2), net(1), batch, losses.relativistic, loss_weights={"r1": 0.1}, **options
         )
-        return training.State(
+        return training.TrainState(
             job, keras.optimizers.Adam(1e-3, 0.5), keras.optimizers.Adam(1e-3, 0.5), seed=seed
         )
 
@@ -96,10 +97,11 @@ def in_pieces(toy, run, *stops, **options):
 
     for stop in stops:
         state = toy(**options)
-        sample = lambda folder, step: runs.write_rows(
-            folder / f"{step}.csv", [{"weight": float(np.sum(state.ema.get_weights()[0]))}]
+        sample = lambda folder, step: runs.write_csv(
+            folder / f"{step}.csv",
+            [{"weight": float(np.sum(state.ema_generator.get_weights()[0]))}],
         )
-        recorder = runs.Recorder(
+        recorder = runs.CheckpointCallback(
             runs.open_run(run, {"seed": 0}, True), state, sample, checkpoint_every=5, sample_every=4
         )
         training.fit(state, stop, callbacks=[recorder], progress=False)
@@ -124,7 +126,7 @@ def test_a_run_in_pieces_equals_a_run(toy, tmp_path, options):
         np.array_equal(a.numpy(), b.numpy())
         for a, b in zip(whole.variables, parts.variables, strict=True)
     )
-    rows = runs.read_rows(tmp_path / "b" / "metrics.csv")
+    rows = runs.read_csv(tmp_path / "b" / "metrics.csv")
     assert [r["step"] for r in rows] == list(range(1, 21))
     assert sum("g_loss" in r for r in rows) == 20 // options.get("critic_steps", 1)
 
@@ -132,7 +134,9 @@ def test_a_run_in_pieces_equals_a_run(toy, tmp_path, options):
 def test_the_interval_of_checkpoints_does_not_matter(tmp_path):
     for run, every in (("a", 2), ("b", 7)):
         state = stand_in()
-        recorder = runs.Recorder(runs.open_run(tmp_path / run, {}), state, checkpoint_every=every)
+        recorder = runs.CheckpointCallback(
+            runs.open_run(tmp_path / run, {}), state, checkpoint_every=every
+        )
         go_on(state, recorder, 20)
         recorder.write(state)
     assert (tmp_path / "a" / "metrics.csv").read_bytes() == (
@@ -142,14 +146,16 @@ def test_the_interval_of_checkpoints_does_not_matter(tmp_path):
 
 def test_an_interrupt_within_a_step_writes_nothing(tmp_path):
     state = stand_in()
-    recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5)
+    recorder = runs.CheckpointCallback(
+        runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5
+    )
     go_on(state, recorder, 12)
     state.step.assign(13)  # the step was taken, Ctrl-C came before its row
     recorder.write(state)
-    assert [p.stem for p in runs.checkpoints(tmp_path / "run")] == ["0000005", "0000010"]
+    assert [p.stem for p in runs.list_checkpoints(tmp_path / "run")] == ["0000005", "0000010"]
     state.step.assign(12)  # between two steps everything is there
     recorder.write(state)
-    assert [r["step"] for r in runs.read_rows(tmp_path / "run" / "metrics.csv")] == list(
+    assert [r["step"] for r in runs.read_csv(tmp_path / "run" / "metrics.csv")] == list(
         range(1, 13)
     )
 
@@ -160,11 +166,11 @@ def test_a_sample_precedes_its_row(tmp_path):
     def sample(folder, step):
         raise KeyboardInterrupt
 
-    recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}), state, sample, 5, 7)
+    recorder = runs.CheckpointCallback(runs.open_run(tmp_path / "run", {}), state, sample, 5, 7)
     with pytest.raises(KeyboardInterrupt):
         go_on(state, recorder, 20)
     recorder.write(state)  # as the command does
-    assert runs.read_rows(tmp_path / "run" / "metrics.csv")[-1]["step"] == 5, (
+    assert runs.read_csv(tmp_path / "run" / "metrics.csv")[-1]["step"] == 5, (
         "the sample of step 7 would never be made"
     )
 
@@ -172,29 +178,31 @@ def test_a_sample_precedes_its_row(tmp_path):
 def test_time_adds_up_and_checkpoints_are_pruned(tmp_path):
     for stop in (10, 20):
         state = stand_in()
-        recorder = runs.Recorder(
+        recorder = runs.CheckpointCallback(
             runs.open_run(tmp_path / "run", {}, True), state, checkpoint_every=5
         )
         time.sleep(0.02)
         go_on(state, recorder, stop)
-    times = runs.read_rows(tmp_path / "run" / "timing.csv")
+    times = runs.read_csv(tmp_path / "run" / "timing.csv")
     assert [t["step"] for t in times] == [5, 10, 15, 20]
     assert (
         all(a["wall_s"] <= b["wall_s"] for a, b in zip(times, times[1:]))
         and times[-1]["wall_s"] >= 0.04
     )
     assert recorder.before["step"] == 10 and recorder.before["wall_s"] == times[1]["wall_s"]
-    assert [p.stem for p in runs.checkpoints(tmp_path / "run")] == ["0000015", "0000020"]
+    assert [p.stem for p in runs.list_checkpoints(tmp_path / "run")] == ["0000015", "0000020"]
 
 
 def test_keep_0_keeps_all(tmp_path):
     state = stand_in()
     go_on(
         state,
-        runs.Recorder(runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5, keep=0),
+        runs.CheckpointCallback(
+            runs.open_run(tmp_path / "run", {}), state, checkpoint_every=5, keep=0
+        ),
         20,
     )
-    assert len(runs.checkpoints(tmp_path / "run")) == 4
+    assert len(runs.list_checkpoints(tmp_path / "run")) == 4
 
 
 # --- kill -9 --------------------------------------------------------------------------------------
@@ -243,11 +251,11 @@ def test_ten_kills_leave_no_trace(tmp_path):
         found, now, _ = life(tmp_path / "killed", rng.randint(1, 14), wait=rng.uniform(0, 0.01))
         assert 0 <= reached - found <= 3, "at most one checkpoint interval is lost"
         reached = now
-        for path in runs.checkpoints(tmp_path / "killed"):
+        for path in runs.list_checkpoints(tmp_path / "killed"):
             runs.read_arrays(path)
         for path in (tmp_path / "killed").rglob("*.csv"):
             if not path.name.startswith(".part-"):
-                assert runs.read_rows(path) and path.read_text().endswith("\n")
+                assert runs.read_csv(path) and path.read_text().endswith("\n")
     assert life(tmp_path / "killed")[1] == 120
     assert contents(tmp_path / "alone") == contents(tmp_path / "killed")
 
@@ -286,7 +294,7 @@ def small_model():
 
 WRITERS = {
     "0000009.npz": lambda path: runs.save_checkpoint(path, stand_in(20_000)),
-    "rows.csv": lambda path: runs.write_rows(
+    "rows.csv": lambda path: runs.write_csv(
         path, [{"step": k, "d_loss": k / 7} for k in range(20_000)]
     ),
     "generator.keras": lambda path: runs.save_model(path, small_model()),
@@ -368,7 +376,6 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
 
 
 def test_a_sample_on_a_full_disk_is_named(tmp_path, monkeypatch):
-    from gan_audio_tut import audio
 
     state = stand_in()
 
@@ -377,13 +384,13 @@ def test_a_sample_on_a_full_disk_is_named(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(os, "replace", full)
-        audio.save(folder / "step.wav", np.zeros(100, np.float32), 8000)
+        audio_io.save(folder / "step.wav", np.zeros(100, np.float32), 8000)
 
-    recorder = runs.Recorder(runs.open_run(tmp_path / "run", {}), state, sample, 5, 5)
+    recorder = runs.CheckpointCallback(runs.open_run(tmp_path / "run", {}), state, sample, 5, 5)
     with pytest.raises(OSError) as caught:
         go_on(state, recorder, 5)
     assert caught.value.filename == str(tmp_path / "run" / "samples" / "step.wav")
-    assert runs.checkpoints(tmp_path / "run") == []
+    assert runs.list_checkpoints(tmp_path / "run") == []
 
 
 def test_what_hdf5_raises_names_the_file(tmp_path, monkeypatch):
@@ -404,11 +411,11 @@ def test_what_hdf5_raises_names_the_file(tmp_path, monkeypatch):
 
 def test_an_error_that_no_disk_caused_stays_itself(tmp_path):
     with pytest.raises(TypeError):
-        with runs.whole(tmp_path / "x"):
+        with audio_io.atomic_write(tmp_path / "x"):
             raise TypeError("a bug")
     assert os.listdir(tmp_path) == []
     with pytest.raises(InputError):
-        runs.write_rows(tmp_path, [])  # the name is a folder's
+        runs.write_csv(tmp_path, [])  # the name is a folder's
 
 
 # --- damage ---------------------------------------------------------------------------------------
@@ -427,8 +434,8 @@ def test_an_error_that_no_disk_caused_stays_itself(tmp_path):
 )
 def test_a_damaged_checkpoint(damage, tmp_path, caplog):
     run, state = runs.open_run(tmp_path / "run", {}), stand_in()
-    go_on(state, runs.Recorder(run, state, checkpoint_every=5), 10)
-    before, newest = runs.checkpoints(run)
+    go_on(state, runs.CheckpointCallback(run, state, checkpoint_every=5), 10)
+    before, newest = runs.list_checkpoints(run)
     newest.write_bytes(damage(newest.read_bytes()))
     fresh = stand_in()
     with pytest.raises(InputError, match="0000010.npz: is damaged"):
@@ -436,14 +443,14 @@ def test_a_damaged_checkpoint(damage, tmp_path, caplog):
     assert int(fresh.step) == 0 and not fresh.walk.value.any(), (
         "a damaged file must not touch the state"
     )
-    recorder = runs.Recorder(run, fresh, checkpoint_every=5)
+    recorder = runs.CheckpointCallback(run, fresh, checkpoint_every=5)
     assert int(fresh.step) == 5 and "0000010.npz" in caplog.text and not newest.exists()
     go_on(fresh, recorder, 10)
     assert np.array_equal(fresh.walk.value, state.walk.value)
-    for path in runs.checkpoints(run):
+    for path in runs.list_checkpoints(run):
         path.write_bytes(b"gone")
     with pytest.raises(InputError, match="0000010.npz"):
-        runs.Recorder(run, stand_in())
+        runs.CheckpointCallback(run, stand_in())
 
 
 def test_another_recipe(tmp_path):
@@ -457,10 +464,10 @@ def test_another_recipe(tmp_path):
 def test_damaged_history(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,d_loss\n1,much\n")
     with pytest.raises(InputError, match="metrics.csv"):
-        runs.read_rows(tmp_path / "metrics.csv")
+        runs.read_csv(tmp_path / "metrics.csv")
     (tmp_path / "metrics.csv").write_text("step,d_loss\n1,0.5,7\n")
     with pytest.raises(InputError, match="metrics.csv"):
-        runs.read_rows(tmp_path / "metrics.csv")
+        runs.read_csv(tmp_path / "metrics.csv")
 
 
 # --- folders --------------------------------------------------------------------------------------
@@ -505,30 +512,31 @@ def test_rows_keep_every_digit(tmp_path):
         }
         for k in range(500)
     ]
-    runs.write_rows(tmp_path / "t.csv", rows)
-    assert runs.read_rows(tmp_path / "t.csv") == rows
+    runs.write_csv(tmp_path / "t.csv", rows)
+    assert runs.read_csv(tmp_path / "t.csv") == rows
     with open(tmp_path / "t.csv", newline="") as f:
         assert [len(r) for r in csv.reader(f)] == [3] * 501
-    runs.write_rows(tmp_path / "t.csv", [])
-    assert (tmp_path / "t.csv").read_text() == "step\n" and runs.read_rows(tmp_path / "t.csv") == []
+    runs.write_csv(tmp_path / "t.csv", [])
+    assert (tmp_path / "t.csv").read_text() == "step\n" and runs.read_csv(tmp_path / "t.csv") == []
 
 
 def test_a_long_history_is_not_the_cost(tmp_path):
     "20,000 rows: a checkpoint's table must cost less than a step of the smallest picture GAN, 0.17 s."
     rows = [{"step": k, **{f"term_{i}": (k + i) / 7 for i in range(9)}} for k in range(20_000)]
-    table, spent = runs.Table(tmp_path / "metrics.csv", rows), []
+    table, spent = runs.CSVLogger(tmp_path / "metrics.csv", rows), []
     for k in range(5):
         start = time.process_time()
         table.add({**rows[0], "step": 20_000 + k})
         table.write()
         spent.append(time.process_time() - start)
     assert min(spent) < 0.1, spent
-    assert len(runs.read_rows(tmp_path / "metrics.csv")) == 20_005
+    assert len(runs.read_csv(tmp_path / "metrics.csv")) == 20_005
 
 
 SAVE = """
 import sys, keras
 from gan_audio_tut import runs
+from gan_audio_tut import audio_io
 keras.utils.set_random_seed(0)
 x = keras.Input((4,))
 h = keras.layers.BatchNormalization()(keras.layers.Dense(300, kernel_regularizer="l2")(x))
@@ -537,7 +545,11 @@ runs.save_model(sys.argv[1], keras.Model(x, [keras.layers.Dropout(0.5)(h), keras
 
 
 def test_model_files_of_two_processes_are_equal(tmp_path):
-    import h5py, io, keras, zipfile
+    import io
+    import zipfile
+
+    import h5py
+    import keras
 
     for k in (1, 2):
         subprocess.run(
@@ -570,10 +582,10 @@ def test_model_files_of_two_processes_are_equal(tmp_path):
 def test_shared_objects_are_numbered_in_order():
     text = '[{"shared_object_id": 140}, {"shared_object_id": 77}, {"shared_object_id": 140}]'
     assert (
-        runs.renumbered(text)
+        runs.canonical_config(text)
         == '[{"shared_object_id": 1}, {"shared_object_id": 2}, {"shared_object_id": 1}]'
     )
-    assert runs.renumbered(text.replace("140", "9")) == runs.renumbered(text)
+    assert runs.canonical_config(text.replace("140", "9")) == runs.canonical_config(text)
 
 
 def test_no_tensorflow_to_open_a_run():
@@ -587,29 +599,31 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path):
     runs.save_checkpoint(run / "0000005.npz", stand_in(10))
     runs.save_checkpoint(run / "0000010.npz", stand_in(11))
     with pytest.raises(InputError, match="another recipe"):
-        runs.load_newest(tmp_path / "run", stand_in(10))
-    assert len(runs.checkpoints(tmp_path / "run")) == 2
+        runs.restore_latest(tmp_path / "run", stand_in(10))
+    assert len(runs.list_checkpoints(tmp_path / "run")) == 2
 
 
 def started(run, steps=10, every=5):
     state = stand_in()
-    recorder = runs.Recorder(runs.open_run(run, {"seed": 0}, True), state, checkpoint_every=every)
+    recorder = runs.CheckpointCallback(
+        runs.open_run(run, {"seed": 0}, True), state, checkpoint_every=every
+    )
     go_on(state, recorder, steps)
     return recorder
 
 
 def test_lost_checkpoints_are_not_started_over(tmp_path):
     started(tmp_path / "run")
-    for path in runs.checkpoints(tmp_path / "run"):
+    for path in runs.list_checkpoints(tmp_path / "run"):
         path.unlink()
     with pytest.raises(InputError, match="has lost its checkpoints"):
         started(tmp_path / "run", 1)
-    assert len(runs.read_rows(tmp_path / "run" / "metrics.csv")) == 10
+    assert len(runs.read_csv(tmp_path / "run" / "metrics.csv")) == 10
 
 
 def test_killed_before_the_first_checkpoint_starts_over(tmp_path):
     started(tmp_path / "run", 5)
-    for path in runs.checkpoints(tmp_path / "run"):
+    for path in runs.list_checkpoints(tmp_path / "run"):
         path.unlink()  # the tables are written just before it
     assert [r["step"] for r in started(tmp_path / "run").times] == [5, 10]
 

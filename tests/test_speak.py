@@ -40,7 +40,7 @@ def test_no_click_at_joins_or_ends():
         ).astype(np.float32)
         for n in (900, 1703, 2501)
     ]
-    y = speak.join(words, 8000)
+    y = speak.concatenate_words(words, 8000)
     assert y[0] == y[-1] == 0
     jump = np.abs(np.diff(y)).max()
     assert (
@@ -50,9 +50,9 @@ def test_no_click_at_joins_or_ends():
 
 def test_words_have_one_level():
     loud = audio.tone(200, 0.4, 8000, 0.9)
-    y = speak.join([loud, 0.01 * loud], 8000, gap=0.1)
+    y = speak.concatenate_words([loud, 0.01 * loud], 8000, gap=0.1)
     a, b = (
-        audio.to_db(audio.rms(audio.trim(part, 8000)))
+        audio.amplitude_to_db(audio.rms(audio.trim(part, 8000)))
         for part in (y[: len(y) // 2], y[len(y) // 2 :])
     )
     assert abs(a - b) < 0.5
@@ -68,8 +68,8 @@ def test_a_drum_keeps_its_attack():
     from gan_audio_tut import datasets
 
     for kind in datasets.DRUMS:
-        hit = audio.set_level(datasets.drum_hit(kind, 3))
-        said = speak.join([hit], 16000, gap=0)
+        hit = audio.normalize_rms(datasets.drum_hit(kind, 3))
+        said = speak.concatenate_words([hit], 16000, gap=0)
         early = lambda y: (
             10 * np.log10(np.sum(audio.trim(y, 16000, 35)[:160] ** 2) / np.sum(y**2))
         )  # share of the energy in the first 10 ms
@@ -83,25 +83,25 @@ def test_alike_draws_are_still_standard_normal_and_share_what_they_should():
     pure = keras.Model(z, keras.layers.Identity()(z))  # shows the z it is given
     for alike in (0.0, 0.5, 0.9, 1.0):
         draws = np.stack(
-            [specgan.from_noise(pure, np.zeros(4), seed, alike=alike) for seed in range(300)]
+            [specgan.sample(pure, np.zeros(4), seed, shared_latent=alike) for seed in range(300)]
         )  # (300, 4, 64)
         assert abs(draws.std() - 1) < 0.02 and abs(draws.mean()) < 0.02
         assert abs(np.mean(draws[:, 0] * draws[:, 1]) - alike) < 0.03
     assert np.array_equal(
-        specgan.from_noise(pure, np.zeros(4), 5), training.latent(5, 0, 4, 64, stream=14)
+        specgan.sample(pure, np.zeros(4), 5), training.sample_latent(5, 0, 4, 64, stream=14)
     )  # without it, as ever
 
 
 def test_a_shared_z_keeps_the_speaker():
     "The listener hears most of ten digits in one voice, and several voices from several seeds."
-    voice, ear = weights.load_model(speak.VOICE), weights.load_model("recogniser-8k")
+    voice, ear = weights.load_model(speak.DEFAULT_MODEL), weights.load_model("classifier-8k")
 
     def who(alike):
         return [
             np.bincount(
-                metrics.hear(ear, specgan.from_noise(voice, np.arange(10), seed, alike=alike))[
-                    "voice"
-                ].argmax(1),
+                metrics.predict_features(
+                    ear, specgan.sample(voice, np.arange(10), seed, shared_latent=alike)
+                )["speaker"].argmax(1),
                 minlength=5,
             )
             for seed in range(12)
@@ -114,7 +114,7 @@ def test_a_shared_z_keeps_the_speaker():
 
 def test_a_word_said_twice_differs():
     def twice(alike):
-        y, sr = speak.generate("22", seed=4, alike=alike)
+        y, sr = speak.generate("22", seed=4, shared_latent=alike)
         gap = int(0.06 * sr)
         n = (len(y) - 3 * gap) // 2
         return y[gap : gap + n], y[-gap - n : -gap]
@@ -139,17 +139,17 @@ def test_a_word_is_what_no_long_silence_interrupts():
                 0.2 * word[:160],
             ]
         )
-        found = speak.word_of(y, 8000)
+        found = speak.trim_word(y, 8000)
         assert abs(len(found) - 2 * len(word) - len(stop)) <= 240  # to the frame, at each end
-    assert len(speak.word_of(quiet(1), 8000)) == len(speak.word_of(quiet(0), 8000)) == 0
+    assert len(speak.trim_word(quiet(1), 8000)) == len(speak.trim_word(quiet(0), 8000)) == 0
 
 
-@pytest.mark.parametrize("model", ["voice-8k", "pictures-8k"])
+@pytest.mark.parametrize("model", ["voice-8k", "specgan-8k"])
 def test_no_take_has_a_hole(model):
     "The longest pause in twenty takes: a tick behind the word must not keep the silence before it."
     for seed in range(20):
         y = speak.generate("2026", seed=seed, model=model)[0]
-        level = audio.to_db(audio.rms(y[: len(y) // 80 * 80].reshape(-1, 80)))
+        level = audio.amplitude_to_db(audio.rms(y[: len(y) // 80 * 80].reshape(-1, 80)))
         assert np.diff(np.flatnonzero(level > level.max() - 35)).max() <= 26, seed
 
 
@@ -172,10 +172,11 @@ def test_a_share_is_a_share(wrong):
     ],
 )
 def test_a_damaged_card_is_named(tmp_path, change):
-    import json, shutil
+    import json
+    import shutil
 
-    shutil.copy(weights.find_model("pictures-8k"), tmp_path / "generator.keras")
-    card = {k: weights.card_of("pictures-8k")[k] for k in ("mel", "classes")}
+    shutil.copy(weights.resolve_model("specgan-8k"), tmp_path / "generator.keras")
+    card = {k: weights.model_card("specgan-8k")[k] for k in ("mel", "classes")}
     (tmp_path / "config.json").write_text(json.dumps(card | change))
     with pytest.raises(audio.InputError):
         speak.generate("1", model=tmp_path)

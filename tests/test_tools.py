@@ -1,16 +1,16 @@
 """The scripts in tools/ that need an extra: skipped where it is not installed."""
 
-import io
-import tarfile
 import importlib.util
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gan_audio_tut import audio
+from gan_audio_tut import audio, audio_io
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 
@@ -40,12 +40,12 @@ def test_make_voices(tmp_path):
     )
     assert len(first) == 3 and len(set(first)) == 3 and first == again
     for path in (tmp_path / "a").glob("*.flac"):
-        y, sr = audio.load(path)
+        y, sr = audio_io.load(path)
         assert (
             sr == 16000
             and len(y) == 32000
             and np.abs(y).max() < 1
-            and -34 < audio.to_db(audio.rms(y)) < -14
+            and -34 < audio.amplitude_to_db(audio.rms(y)) < -14
         )
 
 
@@ -84,9 +84,12 @@ def debian_package(path, files):
 def test_fetched_speech_is_unpacked_without_debian(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
     import fetch_speech
+
     from gan_audio_tut import audio
 
-    sound = lambda seconds, level: audio.encode(audio.tone(440, seconds, 8000, level), 8000, "WAV")
+    sound = lambda seconds, level: audio_io.encode(
+        audio.tone(440, seconds, 8000, level), 8000, "WAV"
+    )
     debian_package(
         tmp_path / "x.deb",
         {
@@ -104,7 +107,7 @@ def test_fetched_speech_is_unpacked_without_debian(tmp_path, monkeypatch):
         "v-en": 1,
         "v-de": 1,
     }
-    y, sr = audio.load(tmp_path / "v-en" / "0001.flac")
+    y, sr = audio_io.load(tmp_path / "v-en" / "0001.flac")
     assert sr == 8000 and len(y) == 4000
     assert fetch_speech.unpack(tmp_path / "x.deb", {"other": "alone"}, tmp_path) == {"alone": 1}
 

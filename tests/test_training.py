@@ -12,20 +12,20 @@ from keras import layers
 
 from gan_audio_tut import losses
 from gan_audio_tut.training import (
-    Job,
-    State,
-    between,
-    d_terms,
+    Task,
+    TrainState,
+    discriminator_losses,
+    discriminator_stats,
+    epoch_indices,
     fit,
-    latent,
-    seed_pair,
-    shuffled,
+    fold_in,
+    interpolate,
+    sample_latent,
     train_step,
-    verdicts,
 )
 
 B, T = 6, 8  # batch, samples of a toy sound
-sound = lambda seed, step, stream: tf.sin(latent(seed, step, B, T, stream))
+sound = lambda seed, step, stream: tf.sin(sample_latent(seed, step, B, T, stream))
 
 
 def net(shapes, outputs, label=False, features=False):
@@ -41,25 +41,25 @@ def net(shapes, outputs, label=False, features=False):
 
 
 def unconditional():  # D gives several logits a clip
-    batch = lambda seed, step: ((latent(seed, step, B, 3),), sound(seed, step, 1))
-    return Job(net([3], [T]), net([T], [4]), batch, weights={"r2": 0.3})
+    batch = lambda seed, step: ((sample_latent(seed, step, B, 3),), sound(seed, step, 1))
+    return Task(net([3], [T]), net([T], [4]), batch, loss_weights={"r2": 0.3})
 
 
 def conditional():
     labels = tf.constant([0, 1, 2, 2, 1])
 
     def batch(seed, step):
-        label = tf.gather(labels, shuffled(seed, step, B, 5))
-        return (latent(seed, step, B, 3), label), sound(seed, step, 1) + tf.cast(label, tf.float32)[
-            :, None
-        ]
+        label = tf.gather(labels, epoch_indices(seed, step, B, 5))
+        return (sample_latent(seed, step, B, 3), label), sound(seed, step, 1) + tf.cast(
+            label, tf.float32
+        )[:, None]
 
-    return Job(
+    return Task(
         net([3], [T], label=True),
         net([T], [1], label=True),
         batch,
         losses.relativistic,
-        weights={"r1": 0.7, "adversarial": 2.0},
+        loss_weights={"r1": 0.7, "adversarial": 2.0},
         condition=lambda given: given[1:],
     )
 
@@ -67,19 +67,19 @@ def conditional():
 def paired():
     def batch(seed, step):
         clean = sound(seed, step, 1)
-        return (clean + 0.1 * latent(seed, step, B, T),), clean
+        return (clean + 0.1 * sample_latent(seed, step, B, T),), clean
 
     terms = {
         "l1": lambda given, real, fake, fr, ff: tf.reduce_mean(tf.abs(real - fake)),
         "features": lambda given, real, fake, fr, ff: losses.feature_matching(fr, ff),
     }
-    return Job(
+    return Task(
         net([T], [T]),
         net([T, T], [2], features=True),
         batch,
         losses.hinge,
         terms,
-        weights={"l1": 10.0, "features": 2.0, "r1": 0.5},
+        loss_weights={"l1": 10.0, "features": 2.0, "r1": 0.5},
         condition=lambda given: given,
     )
 
@@ -94,19 +94,19 @@ def two_outputs():
             tf.square(fake[0] + fake[1] - given[0])
         )
     }
-    return Job(
+    return Task(
         net([T], [T, T]),
         net([T, T], [3]),
         batch,
         losses.least_squares,
         terms,
-        weights={"r1": 0.2, "r2": 0.1},
+        loss_weights={"r1": 0.2, "r2": 0.1},
     )
 
 
 def critic():
     return dataclasses.replace(
-        unconditional(), adversarial=losses.wasserstein, weights={"gp": 10.0}, critic_steps=3
+        unconditional(), adversarial=losses.wasserstein, weights={"gp": 10.0}, n_critic=3
     )
 
 
@@ -126,7 +126,7 @@ def start(
     make, seed=0, optimizer=lambda: keras.optimizers.Adam(1e-2, 0.5, 0.9), ema=0.9, **changes
 ):
     keras.utils.set_random_seed(seed)
-    return State(dataclasses.replace(make(), **changes), optimizer(), optimizer(), ema, seed=0)
+    return TrainState(dataclasses.replace(make(), **changes), optimizer(), optimizer(), ema, seed=0)
 
 
 def values(variables):
@@ -138,7 +138,7 @@ def same(a, b):
 
 
 def one_step(state, **kw):
-    return {k: float(v) for k, v in train_step(state, *state.job.batch(0, 0), **kw).items()}
+    return {k: float(v) for k, v in train_step(state, *state.task.batch(0, 0), **kw).items()}
 
 
 def as_list(x):
@@ -147,7 +147,12 @@ def as_list(x):
 
 def plain_step(job, g_optimizer, d_optimizer):
     "The same step as a textbook writes it: two tapes, and each turn makes its own fakes."
-    (given, real), G, D, weigh = job.batch(0, 0), job.generator, job.discriminator, job.weights.get
+    (given, real), G, D, weigh = (
+        job.batch(0, 0),
+        job.generator,
+        job.discriminator,
+        job.loss_weights.get,
+    )
     one = lambda x: x if len(x) > 1 else x[0]
 
     def look(x):
@@ -166,7 +171,7 @@ def plain_step(job, g_optimizer, d_optimizer):
     with tf.GradientTape() as tape:
         fake = G(one(given), training=True)
         loss = weigh("adversarial", 1) * sum(
-            job.adversarial.d_loss(look(real)[0], look(fake)[0]).values()
+            job.gan_loss.d_loss(look(real)[0], look(fake)[0]).values()
         )
         if weigh("r1"):
             loss += weigh("r1") * half_squared_slope(real)
@@ -176,10 +181,8 @@ def plain_step(job, g_optimizer, d_optimizer):
     with tf.GradientTape() as tape:
         fake = G(one(given), training=True)
         (real_logits, real_features), (fake_logits, fake_features) = look(real), look(fake)
-        loss = weigh("adversarial", 1) * sum(
-            job.adversarial.g_loss(real_logits, fake_logits).values()
-        )
-        for name, f in job.terms.items():
+        loss = weigh("adversarial", 1) * sum(job.gan_loss.g_loss(real_logits, fake_logits).values())
+        for name, f in job.aux_losses.items():
             loss += weigh(name, 1) * f(given, real, fake, real_features, fake_features)
     g_optimizer.apply(tape.gradient(loss, G.trainable_variables), G.trainable_variables)
 
@@ -189,7 +192,7 @@ def test_gradients_are_those_of_two_plain_tapes(make):
     sgd = lambda: Spy(0.1)
     ours, theirs = start(make, optimizer=sgd), start(make, optimizer=sgd)
     one_step(ours)
-    plain_step(theirs.job, theirs.g_optimizer, theirs.d_optimizer)
+    plain_step(theirs.task, theirs.g_optimizer, theirs.d_optimizer)
     for a, b in ((ours.d_optimizer, theirs.d_optimizer), (ours.g_optimizer, theirs.g_optimizer)):
         assert max(np.abs(g).max() for g in a.grads) > 1e-3, "nothing was learned"
         for x, y in zip(a.grads, b.grads, strict=True):
@@ -209,14 +212,14 @@ def test_the_graph_does_what_the_eager_step_does(make):
 @four_jobs
 def test_each_network_learns_from_its_own_loss_only(make):
     whole, d_only = start(make), start(make)
-    before = values(whole.job.generator.variables), values(whole.job.discriminator.variables)
+    before = values(whole.task.generator.variables), values(whole.task.discriminator.variables)
     one_step(whole)
     row = one_step(d_only, generator_turn=False)
-    assert same(d_only.job.generator.variables, before[0]) and "g_loss" not in row
-    assert not same(whole.job.generator.variables, before[0]) and not same(
-        whole.job.discriminator.variables, before[1]
+    assert same(d_only.task.generator.variables, before[0]) and "g_loss" not in row
+    assert not same(whole.task.generator.variables, before[0]) and not same(
+        whole.task.discriminator.variables, before[1]
     )
-    assert same(whole.job.discriminator.variables, d_only.job.discriminator.variables), (
+    assert same(whole.task.discriminator.variables, d_only.task.discriminator.variables), (
         "G's turn moved D"
     )
 
@@ -226,7 +229,7 @@ def test_no_weight_crosses_over():
     weights = paired().weights
     a, b = start(paired), start(paired, weights=weights | {"l1": 99.0, "features": 7.0})
     one_step(a), one_step(b)
-    assert same(a.job.discriminator.variables, b.job.discriminator.variables)
+    assert same(a.task.discriminator.variables, b.task.discriminator.variables)
     still = lambda: Spy(0.0)
     c, d = (
         start(paired, optimizer=still),
@@ -241,12 +244,20 @@ def test_no_weight_crosses_over():
 @four_jobs
 def test_losses_are_the_weighted_sums_of_their_terms(make):
     state = start(make)
-    row, weights = one_step(state), {"adversarial": 1.0} | state.job.weights
-    watched = {"d_loss", "g_loss", "d_grad", "g_grad", "real_logit", "fake_logit", "told_apart"}
+    row, weights = one_step(state), {"adversarial": 1.0} | state.task.loss_weights
+    watched = {
+        "d_loss",
+        "g_loss",
+        "d_grad",
+        "g_grad",
+        "real_logit",
+        "fake_logit",
+        "d_ranking_accuracy",
+    }
     assert watched < set(row) and all(np.isfinite(list(row.values())))
     for side in "dg":
         game = sum(v for k, v in row.items() if k.startswith(f"{side}_") and k not in watched)
-        extra = {"d": {"r1", "r2", "gp"}, "g": set(state.job.terms)}[side]
+        extra = {"d": {"r1", "r2", "gp"}, "g": set(state.task.aux_losses)}[side]
         expected = weights["adversarial"] * game + sum(
             weights.get(k, 1.0) * row[k] for k in extra & set(row)
         )
@@ -271,15 +282,15 @@ def test_penalties_of_a_linear_discriminator(logits, parts):
     x = layers.Concatenate()(inputs) if parts > 1 else inputs[0]
     D = keras.Model(inputs if parts > 1 else inputs[0], layers.Dense(logits)(x))
     w = D.get_weights()[0].sum(1)  # (parts * T,)
-    job = Job(
+    job = Task(
         net([3], [T] * parts),
         D,
         None,
         losses.wasserstein,
-        weights={"r1": 1.0, "r2": 1.0, "gp": 1.0},
+        loss_weights={"r1": 1.0, "r2": 1.0, "gp": 1.0},
     )
-    seen = [[latent(0, s, B, T, stream) for stream in range(parts)] for s in range(2)]
-    terms, _ = d_terms(start(lambda: job), (), *seen)
+    seen = [[sample_latent(0, s, B, T, stream) for stream in range(parts)] for s in range(2)]
+    terms, _ = discriminator_losses(start(lambda: job), (), *seen)
     for name in ("r1", "r2"):
         assert float(terms[name]) == pytest.approx(np.sum(w**2) / 2, rel=1e-5)
     assert float(terms["gp"]) == pytest.approx((np.sqrt(np.sum(w**2)) - 1) ** 2, rel=1e-4)
@@ -287,9 +298,9 @@ def test_penalties_of_a_linear_discriminator(logits, parts):
 
 def test_between_keeps_one_fraction_for_all_parts():
     real, fake = [tf.zeros((B, T)), tf.zeros((B, 2, 3))], [tf.ones((B, T)), tf.ones((B, 2, 3))]
-    a, b = (p.numpy().reshape(B, -1) for p in between(real, fake, 0, 5))
+    a, b = (p.numpy().reshape(B, -1) for p in interpolate(real, fake, 0, 5))
     assert (a == a[:, :1]).all() and (b == a[:, :1]).all() and 0 <= a.min() < a.max() <= 1
-    assert len(set(a[:, 0])) == B and not np.array_equal(a, between(real, fake, 0, 6)[0])
+    assert len(set(a[:, 0])) == B and not np.array_equal(a, interpolate(real, fake, 0, 6)[0])
 
 
 def test_a_penalty_of_weight_zero_only_watches():
@@ -306,11 +317,11 @@ def test_critic_steps():
 
     def look(state, scalars):
         (
-            G.append(values(state.job.generator.variables)),
-            averages.append(values(state.ema.variables)),
+            G.append(values(state.task.generator.variables)),
+            averages.append(values(state.ema_generator.variables)),
         )
 
-    before = values(state.job.generator.variables)
+    before = values(state.task.generator.variables)
     rows = fit(state, steps=7, callbacks=[look], progress=False)
     assert [r["step"] for r in rows if "g_loss" in r] == [3, 6] and all("d_loss" in r for r in rows)
     for steps in (G, averages):
@@ -325,21 +336,21 @@ def test_critic_steps():
 
 def test_the_moving_average():
     state = start(unconditional, ema=0.3)
-    expected = values(state.ema.variables)
-    assert same(expected, state.job.generator.variables)
+    expected = values(state.ema_generator.variables)
+    assert same(expected, state.task.generator.variables)
     for t in range(1, 6):
         state.run()
         keep = min(0.3, (1 + t) / (10 + t))
         expected = [
             keep * a + (1 - keep) * w
-            for a, w in zip(expected, values(state.job.generator.variables))
+            for a, w in zip(expected, values(state.task.generator.variables))
         ]
     assert keep == 0.3, "the test should reach the long memory"
-    for a, e in zip(values(state.ema.variables), expected):
+    for a, e in zip(values(state.ema_generator.variables), expected):
         np.testing.assert_allclose(a, e, atol=1e-6)
     off = start(unconditional, ema=0.0)
     fit(off, 3, progress=False)
-    assert same(off.ema.variables, off.job.generator.variables)
+    assert same(off.ema_generator.variables, off.task.generator.variables)
 
 
 @pytest.mark.parametrize("make", [*JOBS.values(), critic], ids=[*JOBS, "critic"])
@@ -366,11 +377,14 @@ def test_the_picture_gan_resumes_to_the_last_bit():
     "Convolutions and label tables, on all cores."
     from gan_audio_tut import datasets, specgan
 
-    clips, recipe = datasets.drums(each=2), specgan.Recipe(width=4, batch_size=8)
-    whole, half = specgan.picture_gan(clips, recipe), specgan.picture_gan(clips, recipe)
+    clips, recipe = (
+        datasets.drums(n_per_class=2),
+        specgan.TrainConfig(base_channels=4, batch_size=8),
+    )
+    whole, half = specgan.build_specgan(clips, recipe), specgan.build_specgan(clips, recipe)
     fit(whole, 4, progress=False)
     fit(half, 2, progress=False)
-    resumed = specgan.picture_gan(clips, recipe, seed=0)
+    resumed = specgan.build_specgan(clips, recipe, seed=0)
     for old, new in zip(half.variables, resumed.variables, strict=True):
         new.assign(old)
     fit(resumed, 4, progress=False)
@@ -392,14 +406,14 @@ def test_batches_are_pure(make):
 
 def test_seed_pairs_never_meet():
     pairs = {
-        tuple(seed_pair(seed, step, stream).numpy())
+        tuple(fold_in(seed, step, stream).numpy())
         for seed in range(3)
         for step in range(20)
         for stream in range(16)
     }
     assert len(pairs) == 3 * 20 * 16
     with pytest.raises(ValueError, match="stream 16"):
-        seed_pair(0, 0, 16)
+        fold_in(0, 0, 16)
 
 
 @pytest.mark.parametrize(
@@ -407,12 +421,12 @@ def test_seed_pairs_never_meet():
 )
 def test_every_epoch_visits_every_example_once(n, batch_size):
     epochs, steps = 3, -(-3 * n // batch_size)
-    order = np.concatenate([shuffled(5, step, batch_size, n) for step in range(steps)])[
+    order = np.concatenate([epoch_indices(5, step, batch_size, n) for step in range(steps)])[
         : epochs * n
     ].reshape(epochs, n)
     assert (np.sort(order, 1) == np.arange(n)).all()
     if n > 6:
-        other = np.concatenate([shuffled(6, step, batch_size, n) for step in range(steps)])[:n]
+        other = np.concatenate([epoch_indices(6, step, batch_size, n) for step in range(steps)])[:n]
         for a, b in (
             (order[0], order[1]),
             (order[1], order[2]),
@@ -425,7 +439,7 @@ def test_every_epoch_visits_every_example_once(n, batch_size):
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 def test_a_shuffle_has_no_favourites(seed):
     "Each of 8 comes first in one epoch of eight (chi-squared, 7 degrees of freedom, p > 1e-4), whatever the seed."
-    first = [int(shuffled(seed, epoch, 8, 8)[0]) for epoch in range(800)]
+    first = [int(epoch_indices(seed, epoch, 8, 8)[0]) for epoch in range(800)]
     counts = np.bincount(first, minlength=8)
     assert ((counts - 100) ** 2 / 100).sum() < 29.9, counts
 
@@ -433,7 +447,7 @@ def test_a_shuffle_has_no_favourites(seed):
 @pytest.mark.parametrize("n", [64, 1000, 2700])
 def test_a_shuffle_is_one(n):
     "One example in its place, one neighbour still next, one place as in the epoch before: on average, each Poisson(1)."
-    epochs = np.array([shuffled(0, epoch, n, n) for epoch in range(150)])
+    epochs = np.array([epoch_indices(0, epoch, n, n) for epoch in range(150)])
     stayed = (epochs == np.arange(n)).sum(1).mean()
     neighbours = (np.diff(epochs, axis=1) == 1).sum(1).mean()
     repeated = (epochs[1:] == epochs[:-1]).sum(1).mean()
@@ -457,16 +471,16 @@ def test_one_forward_pass_of_the_generator_serves_both_turns():
     assert len(calls) == 1
 
 
-def test_told_apart():
+def test_d_ranking_accuracy():
     rows = [
-        verdicts(tf.constant(a), tf.constant(b))
+        discriminator_stats(tf.constant(a), tf.constant(b))
         for a, b in (
             ([[2.0], [1.0]], [[1.0], [3.0]]),
             ([[0.0]], [[0.0]]),
             ([[1.0, 5.0]], [[0.0, 1.0]]),
         )
     ]
-    assert [float(r["told_apart"]) for r in rows] == [0.5, 0.5, 1.0]
+    assert [float(r["d_ranking_accuracy"]) for r in rows] == [0.5, 0.5, 1.0]
     assert float(rows[0]["real_logit"]) == 1.5 and float(rows[0]["fake_logit"]) == 2.0
 
 
@@ -474,10 +488,10 @@ def with_nan_at(step_of_nan, activation):
     "A job whose data break at one step."
     D = keras.Sequential([keras.Input((T,)), layers.Dense(9, activation), layers.Dense(1)])
     batch = lambda seed, step: (
-        (latent(seed, step, B, 3),),
+        (sample_latent(seed, step, B, 3),),
         sound(seed, step, 1) + tf.where(step == step_of_nan - 1, np.nan, 0.0),
     )
-    return lambda: Job(net([3], [T]), D, batch)
+    return lambda: Task(net([3], [T]), D, batch)
 
 
 @pytest.mark.parametrize(
@@ -532,13 +546,13 @@ def test_history_callbacks_and_bar(capsys):
 def test_wrong_calls_are_refused():
     adam, job = keras.optimizers.Adam(), unconditional()
     with pytest.raises(ValueError, match="one optimiser for two"):
-        State(job, adam, adam)
+        TrainState(job, adam, adam)
     with pytest.raises(ValueError, match="r_1: no such term"):
         dataclasses.replace(job, weights={"r_1": 1.0})
     with pytest.raises(ValueError, match="g_fake: the loop uses that name"):
         dataclasses.replace(job, terms={"g_fake": lambda *_: 0.0})
     with pytest.raises(ValueError, match="scales no loss"):
-        State(job, keras.optimizers.LossScaleOptimizer(adam), keras.optimizers.Adam())
+        TrainState(job, keras.optimizers.LossScaleOptimizer(adam), keras.optimizers.Adam())
 
 
 def test_an_interrupt_loses_no_row():
@@ -563,18 +577,19 @@ def test_an_interrupt_loses_no_row():
 @pytest.mark.parametrize("sizes", [(64, 64), (64, 80)])
 def test_two_data_sets_come_in_unrelated_orders(sizes):
     a, b = (
-        np.argsort(shuffled(0, 0, n, n, stream=stream))[:64] for n, stream in zip(sizes, (13, 12))
+        np.argsort(epoch_indices(0, 0, n, n, stream=stream))[:64]
+        for n, stream in zip(sizes, (13, 12))
     )
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.45  # 3.5 standard errors
 
 
 def test_the_average_counts_the_generators_turns():
     state = start(unconditional, ema=0.999, critic_steps=4)
-    before = state.ema.get_weights()[0].copy()
+    before = state.ema_generator.get_weights()[0].copy()
     fit(state, 4, progress=False)
-    moved = state.job.generator.get_weights()[0]
+    moved = state.task.generator.get_weights()[0]
     assert np.allclose(
-        state.ema.get_weights()[0], before * 2 / 11 + moved * 9 / 11, atol=1e-6
+        state.ema_generator.get_weights()[0], before * 2 / 11 + moved * 9 / 11, atol=1e-6
     )  # its first turn, not its fourth
 
 

@@ -1,16 +1,15 @@
 """WaveGAN: shapes, sizes, what phase shuffle may and may not change, and a resumed run to the bit."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from gan_audio_tut import datasets, runs, training, wavegan, weights
 from gan_audio_tut.audio import InputError
-from gan_audio_tut.specgan import from_noise
+from gan_audio_tut.specgan import sample
 
-CLIPS = datasets.drums("train", each=4)
-SMALL = wavegan.WaveRecipe(width=2, batch_size=4, latent_dim=8)
+CLIPS = datasets.drums("train", n_per_class=4)
+SMALL = wavegan.WaveGANConfig(base_channels=2, batch_size=4, latent_dim=8)
 
 
 def test_the_papers_sizes():
@@ -36,7 +35,7 @@ def test_phase_shuffle_moves_and_mirrors(n):
 
 def test_the_critic_sees_the_last_sample_and_the_first():
     critic, y = (
-        wavegan.wave_critic(2048, 4, shuffle=0),
+        wavegan.wave_discriminator(2048, 4, phase_shuffle=0),
         tf.Variable(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32)),
     )
     with tf.GradientTape() as tape:
@@ -47,12 +46,12 @@ def test_the_critic_sees_the_last_sample_and_the_first():
 
 def test_resume_draws_on(tmp_path):
     "The shuffle's seed is in the checkpoint: a resumed run is the same run."
-    whole = wavegan.wave_gan(CLIPS, SMALL)
+    whole = wavegan.build_wavegan(CLIPS, SMALL)
     wanted = training.fit(whole, steps=11, progress=False)
-    first = wavegan.wave_gan(CLIPS, SMALL)
+    first = wavegan.build_wavegan(CLIPS, SMALL)
     training.fit(first, steps=6, progress=False)
     runs.save_checkpoint(tmp_path / "0000006.npz", first)
-    second = wavegan.wave_gan(CLIPS, SMALL)
+    second = wavegan.build_wavegan(CLIPS, SMALL)
     runs.load_checkpoint(tmp_path / "0000006.npz", second)
     assert training.fit(second, steps=11, progress=False) == wanted[6:]
     assert all(np.array_equal(a, b) for a, b in zip(whole.variables, second.variables))
@@ -61,7 +60,7 @@ def test_resume_draws_on(tmp_path):
 def test_saved_and_loaded_by_name(tmp_path):
     for name, net in (
         ("g", wavegan.wave_generator(8, 1024, 2)),
-        ("d", wavegan.wave_critic(1024, 2)),
+        ("d", wavegan.wave_discriminator(1024, 2)),
     ):
         runs.save_model(tmp_path / f"{name}.keras", net)
         again = weights.load_model(tmp_path / f"{name}.keras")
@@ -73,8 +72,8 @@ def test_unfit_clips_are_refused():
     with pytest.raises(
         InputError, match="^[^\n]*: clips of 8000 samples; give a multiple of 1024, such as 7168$"
     ):
-        wavegan.wave_gan(
-            datasets.Clips(
+        wavegan.build_wavegan(
+            datasets.AudioDataset(
                 "mine", 8000, ("a",), np.zeros((4, 8000), np.float32), np.zeros(4, np.int32)
             )
         )
@@ -83,13 +82,11 @@ def test_unfit_clips_are_refused():
 def test_from_noise_is_reproducible_in_any_batch():
     net = wavegan.wave_generator(8, 1024, 2)
     assert np.allclose(
-        from_noise(net, np.zeros(10), seed=3),
-        from_noise(net, np.zeros(10), seed=3, batch=4),
+        sample(net, np.zeros(10), seed=3),
+        sample(net, np.zeros(10), seed=3, batch_size=4),
         atol=1e-6,
     )
-    assert not np.array_equal(
-        from_noise(net, np.zeros(4), seed=3), from_noise(net, np.zeros(4), seed=4)
-    )
+    assert not np.array_equal(sample(net, np.zeros(4), seed=3), sample(net, np.zeros(4), seed=4))
 
 
 @pytest.mark.parametrize(
@@ -103,8 +100,8 @@ def test_from_noise_is_reproducible_in_any_batch():
 )
 def test_no_or_bad_sound_is_refused(audio, problem):
     with pytest.raises(InputError, match=f"^mine: [^\n]*{problem}"):
-        wavegan.wave_gan(
-            datasets.Clips(
+        wavegan.build_wavegan(
+            datasets.AudioDataset(
                 "mine", 8000, ("a",), audio.astype(np.float32), np.zeros(len(audio), np.int32)
             )
         )
@@ -112,9 +109,9 @@ def test_no_or_bad_sound_is_refused(audio, problem):
 
 def test_a_shuffle_wider_than_the_frames_is_refused():
     with pytest.raises(InputError, match="^shuffle 8: [^\n]*; give less$"):
-        wavegan.wave_gan(
-            datasets.Clips(
+        wavegan.build_wavegan(
+            datasets.AudioDataset(
                 "mine", 8000, ("a",), np.ones((4, 2048), np.float32), np.zeros(4, np.int32)
             ),
-            wavegan.WaveRecipe(shuffle=8),
+            wavegan.WaveGANConfig(phase_shuffle=8),
         )

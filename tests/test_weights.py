@@ -1,6 +1,5 @@
 """Shipped files and their cards; everything that can be wrong with a model file is said in one line."""
 
-import io
 import json
 import subprocess
 import sys
@@ -45,15 +44,15 @@ def refused(call, *args):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", weights.shipped())
+@pytest.mark.parametrize("name", weights.list_pretrained())
 def test_what_ships_is_whole(name):
-    card = weights.card_of(name)
-    assert set(weights.MUST) <= set(card) and card["licence"] and card["limits"]
+    card = weights.model_card(name)
+    assert set(weights.REQUIRED_FIELDS) <= set(card) and card["licence"] and card["limits"]
     assert weights.checksum(weights.ASSETS / f"{name}.keras") == card["sha256"]
     assert weights.load_model(name).count_params() == card["parameters"]
 
 
-@pytest.mark.parametrize("name", weights.shipped())
+@pytest.mark.parametrize("name", weights.list_pretrained())
 def test_what_ships_computes_in_float32(name):
     assert {layer.compute_dtype for layer in weights.load_model(name).layers} <= {
         "float32",
@@ -62,28 +61,33 @@ def test_what_ships_computes_in_float32(name):
 
 
 def test_ship_and_load(shelf, model):
-    assert weights.shipped() == {}
-    weights.ship("toy", model, CARD | {"classes": ["a", "b"]})
-    assert list(weights.shipped()) == ["toy"] and weights.find_model("toy") == shelf / "toy.keras"
-    card = weights.card_of("toy")
+    assert weights.list_pretrained() == {}
+    weights.save_pretrained("toy", model, CARD | {"classes": ["a", "b"]})
+    assert (
+        list(weights.list_pretrained()) == ["toy"]
+        and weights.resolve_model("toy") == shelf / "toy.keras"
+    )
+    card = weights.model_card("toy")
     assert card["classes"] == ["a", "b"] and card["parameters"] == model.count_params()
     x = np.random.default_rng(0).standard_normal((5, 8)).astype("float32")
     assert np.array_equal(weights.load_model("toy")(x), model(x))
     first = (shelf / "toy.keras").read_bytes()
-    weights.ship("toy", model, CARD)
+    weights.save_pretrained("toy", model, CARD)
     assert (shelf / "toy.keras").read_bytes() == first
 
 
-@pytest.mark.parametrize("field", weights.MUST)
+@pytest.mark.parametrize("field", weights.REQUIRED_FIELDS)
 def test_a_card_without(field, shelf, model):
-    said = refused(weights.ship, "toy", model, {k: v for k, v in CARD.items() if k != field})
+    said = refused(
+        weights.save_pretrained, "toy", model, {k: v for k, v in CARD.items() if k != field}
+    )
     assert field in said and not shelf.exists()
 
 
 def test_a_wrong_checksum(shelf, model):
     import keras
 
-    weights.ship("toy", model, CARD)
+    weights.save_pretrained("toy", model, CARD)
     other = keras.models.clone_model(model)  # as valid, freshly initialised
     runs.save_model(shelf / "toy.keras", other)
     assert "does not match its card" in refused(weights.load_model, "toy")
@@ -104,34 +108,34 @@ def test_checksum(tmp_path):
 
 def test_find_model(shelf, model, tmp_path):
     for name in ("toy", "", "..", "toy.keras", tmp_path / "none.keras"):
-        refused(weights.find_model, name)
-    assert "shipped are none" in refused(weights.find_model, "toy")
-    weights.ship("toy", model, CARD)
-    assert "shipped are toy" in refused(weights.find_model, "voice")
+        refused(weights.resolve_model, name)
+    assert "shipped are none" in refused(weights.resolve_model, "toy")
+    weights.save_pretrained("toy", model, CARD)
+    assert "shipped are toy" in refused(weights.resolve_model, "voice")
     run = tmp_path / "run"
     run.mkdir()
-    assert "is no run" in refused(weights.find_model, run)
+    assert "is no run" in refused(weights.resolve_model, run)
     (run / "config.json").write_text("{}")
-    assert "finish the run first" in refused(weights.find_model, run)
+    assert "finish the run first" in refused(weights.resolve_model, run)
     runs.save_model(run / "generator.keras", model)
     assert (
-        weights.find_model(run)
-        == weights.find_model(str(run))
-        == weights.find_model(run / "generator.keras")
+        weights.resolve_model(run)
+        == weights.resolve_model(str(run))
+        == weights.resolve_model(run / "generator.keras")
     )
     (run / "generator.h5").write_bytes(b"x")
-    refused(weights.find_model, run / "generator.h5")
+    refused(weights.resolve_model, run / "generator.h5")
 
 
 def test_card_of(shelf, model, tmp_path):
     run = runs.open_run(tmp_path / "run", {"seed": 3})
     runs.save_model(run / "generator.keras", model)
     runs.save_model(run / "mine.keras", model)
-    assert weights.card_of(run) == weights.card_of(run / "generator.keras") == {"seed": 3}
-    assert weights.card_of(run / "mine.keras") == {}, "the config is the run's, not the file's"
+    assert weights.model_card(run) == weights.model_card(run / "generator.keras") == {"seed": 3}
+    assert weights.model_card(run / "mine.keras") == {}, "the config is the run's, not the file's"
     (run / "config.json").write_text('{"seed": ')
-    assert "config.json: is damaged" in refused(weights.card_of, run)
-    refused(weights.card_of, "nobody")
+    assert "config.json: is damaged" in refused(weights.model_card, run)
+    refused(weights.model_card, "nobody")
 
 
 def test_damaged_files(model, tmp_path):
@@ -230,7 +234,7 @@ def test_only_our_modules_are_imported():
             )
         ]
     )
-    assert weights.modules_named(text) == ["gan_audio_tut.mel", "gan_audio_tut.metrics"]
+    assert weights.required_modules(text) == ["gan_audio_tut.mel", "gan_audio_tut.metrics"]
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -254,7 +258,7 @@ print(model.layers[1].__class__.__name__)
 def test_our_layers_are_found_in_a_fresh_process(tmp_path):
     from gan_audio_tut import metrics
 
-    runs.save_model(tmp_path / "r.keras", metrics.build_recogniser(2, width=2, features=4))
+    runs.save_model(tmp_path / "r.keras", metrics.build_classifier(2, base_channels=2, features=4))
     out = subprocess.run(
         [sys.executable, "-c", LOAD, tmp_path / "r.keras"], capture_output=True, text=True
     )
@@ -299,10 +303,10 @@ def test_half_precision_is_mended(policy, tmp_path, shelf):
     assert error(weights.load_model(tmp_path / "half.keras")) > 1e-4, (
         "the trap: it computes as it was trained"
     )
-    weights.ship("half", half, CARD)
+    weights.save_pretrained("half", half, CARD)
     mended = weights.load_model("half")
     assert {layer.compute_dtype for layer in mended.layers} == {"float32"}
     assert error(mended) < (
         1e-5 if policy.startswith("mixed") else 0.05
     )  # pure bfloat16 rounds the weights themselves
-    assert weights.in_float32(plain) is plain
+    assert weights.to_float32(plain) is plain

@@ -16,7 +16,7 @@ import pooch
 import soundfile as sf
 from G722 import G722
 
-from gan_audio_tut import audio
+from gan_audio_tut import audio, audio_io
 
 POOL = "https://deb.debian.org/debian/pool/main/"
 PACKAGES = {  # file in the pool -> (SHA-256, {folder in the package: voice}; "*" is any folder, each a voice of its own)
@@ -162,7 +162,7 @@ def unpack(deb, folders, out):
         (out / voice).mkdir(parents=True, exist_ok=True)
         if sr > 48000:
             y, sr = audio.resample(y, sr, 48000), 48000  # one of them has 128 kHz
-        audio.save(out / voice / f"{counts[voice]:04d}.flac", y, sr)
+        audio_io.save(out / voice / f"{counts[voice]:04d}.flac", y, sr)
     return counts
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_audio_tut import audio
+from gan_audio_tut import audio, audio_io
 
 try:
     import espeakng_loader
@@ -91,10 +91,10 @@ def main():
         for take, (rate, pitch) in enumerate(TAKES):
             for label, word in enumerate(WORDS):
                 y = audio.trim(audio.resample(say(word, voice, rate, pitch), say.sr, SR), SR)
-                y = audio.fix_length(audio.set_level(y, -20), SAMPLES)
+                y = audio.fix_length(audio.normalize_rms(y, -20), SAMPLES)
                 clips.append(np.pad(y, MARGIN))
                 rows.append([label, v, split_of(v, take)])
-    audio.save(ASSETS / "digits.ogg", np.concatenate(clips), SR)
+    audio_io.save(ASSETS / "digits.ogg", np.concatenate(clips), SR)
     table = {
         "sr": SR,
         "samples": SAMPLES,
@@ -103,7 +103,7 @@ def main():
         "clips": rows,
         "made_with": "espeak-ng 1.52",
     }
-    with audio.replacing(ASSETS / "digits.json") as part:
+    with audio_io.atomic_write(ASSETS / "digits.json") as part:
         part.write_text(json.dumps(table) + "\n")
     counts = ", ".join(f"{n} {s}" for s, n in Counter(row[2] for row in rows).items())
     print(f"{len(rows)} clips ({counts}), {(ASSETS / 'digits.ogg').stat().st_size / 1e6:.2f} MB")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from make_digits import Speaker
 
-from gan_audio_tut import audio
+from gan_audio_tut import audio, audio_io
 
 SR = 16000
 ACCENTS = (
@@ -81,7 +81,7 @@ def say(speaker, rng, seconds):
     y = coloured(np.concatenate(said)[: int(seconds * SR)], rng)
     if rng.random() < 0.4:
         y = in_a_room(y, rng)
-    y = audio.set_level(y.astype(np.float32), rng.uniform(-32, -16))
+    y = audio.normalize_rms(y.astype(np.float32), rng.uniform(-32, -16))
     return y / max(1.0, np.abs(y).max() / 0.99)
 
 
@@ -91,7 +91,7 @@ def main(out, minutes, each, seed):
         path = out / f"voice-{k:04d}.flac"
         if path.exists():
             continue  # stopped before: it goes on
-        audio.save(path, say(speaker, np.random.default_rng([seed, k]), each), SR)
+        audio_io.save(path, say(speaker, np.random.default_rng([seed, k]), each), SR)
         print(f"{(k + 1) * each / 60:.1f} min", end="\r", flush=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_audio_tut import audio, datasets, degrade, mending
+from gan_audio_tut import audio, audio_io, datasets, degrade, restoration_training
 
 REAL, SYNTHETIC = Path("runs/real"), Path("runs/voices")
 LEARNED = ("george", "jackson", "lucas")
@@ -21,17 +21,20 @@ SHARES = {
     "letters": 0.17,
 }  # of the sentences: FSDD, espeak-ng, telephony and reading, KLettres
 SECONDS = 2.048
-LATER = mending.RestorerRecipe(
-    rate=3e-4, snr=(-5, 45), fall=1500
+LATER = restoration_training.RestorationConfig(
+    g_lr=3e-4, snr=(-5, 45), decay_steps=1500
 )  # at last, what is nearly clean as well
 RESTORERS = {  # what ships: the network, and how it learns, leg by leg, each in as many steps as its rate takes to fall
     "restore-8k": (
         {"sr": 8000, "n_fft": 512, "hop_length": 128},
-        (mending.RestorerRecipe(fall=9000), LATER),
+        (restoration_training.RestorationConfig(decay_steps=9000), LATER),
     ),
     "restore-16k": (
         {"sr": 16000, "n_fft": 512, "hop_length": 256},
-        (mending.RestorerRecipe(shares=(18, 6, 4, 4), fall=7800), replace(LATER, fall=600)),
+        (
+            restoration_training.RestorationConfig(shares=(18, 6, 4, 4), decay_steps=7800),
+            replace(LATER, decay_steps=600),
+        ),
     ),
 }
 
@@ -44,7 +47,7 @@ def recordings(folder, sr, shortest=0.15):
         )
     found = {}
     for path in sorted(folder.rglob("*.flac")):
-        y, rate = audio.load(path)
+        y, rate = audio_io.load(path)
         if rate < sr or (sr == 8000 and path.parent.name.endswith("-wide")):
             continue  # at 8 kHz the prompts come without a codec
         y = audio.trim(audio.resample(y, rate, sr), sr)
@@ -57,7 +60,7 @@ def words(sr):
     "The learned speakers' words of FSDD; nothing above 8 kHz."
     clips = datasets.fsdd("train+valid+test")
     say = lambda name: [
-        audio.trim(y, sr) for y in clips.audio[clips.speakers == clips.voices.index(name)]
+        audio.trim(y, sr) for y in clips.audio[clips.speakers == clips.speaker_names.index(name)]
     ]
     return {name: say(name) for name in LEARNED} if sr == 8000 else {}
 
@@ -69,7 +72,7 @@ def sentence(said, samples, sr, rng):
         one = said[rng.integers(len(said))]
         at = rng.integers(max(1, len(one) - samples))  # somewhere in a long one
         one = (
-            audio.set_level(one[at : at + samples], -20 + rng.normal(0, 1.5))
+            audio.normalize_rms(one[at : at + samples], -20 + rng.normal(0, 1.5))
             if audio.rms(one[at : at + samples]) > 1e-4
             else one[:0]
         )
@@ -82,7 +85,7 @@ def varied(y, samples, sr, rng):
     if rng.random() < 0.7:
         y = audio.resample(y, sr, round(sr / rng.uniform(0.85, 1.15)))
     y = y[:samples]
-    return degrade.equalised(y, rng, 3.0) if rng.random() < 0.5 else y
+    return degrade.random_eq(y, rng, 3.0) if rng.random() < 0.5 else y
 
 
 def speech(sr, n=6400, seed=0):
@@ -125,7 +128,7 @@ def lessons(sr, folder, seed=0):
     path = Path(folder) / "lessons.npz"
     if not path.exists():
         said = speech(sr, seed=seed)
-        noises = mending.noises_of(
+        noises = restoration_training.training_noises(
             4000,
             said.shape[1],
             sr,
@@ -133,9 +136,9 @@ def lessons(sr, folder, seed=0):
             list(said[::20]),
             seed + 1,
         )
-        kept = mending.bank(said, sr, 3000, 2000, seed + 2)
+        kept = restoration_training.training_bank(said, sr, 3000, 2000, seed + 2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with audio.replacing(path) as part, open(part, "wb") as f:
+        with audio_io.atomic_write(path) as part, open(part, "wb") as f:
             np.savez(f, said, noises, *kept)
     with np.load(path) as found:
         said, noises, *kept = found.values()

@@ -76,7 +76,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import restoration_lessons  # noqa: E402
 
-from gan_audio_tut import mending  # noqa: E402
+from gan_audio_tut import (
+    fidelity,
+    restoration_net,
+)
 
 EACH = 100  # steps compiled into one
 
@@ -111,7 +114,7 @@ def batch(kept, clipped, recipe, key, step):
     )
     mean = lambda v: jnp.mean(v**2, 1, keepdims=True) + 1e-10
     x, z = said[picked(a, len(said), 13)], noises[picked(a, len(noises), 14)]
-    full, cut = said[picked(c, len(said), 11)], u(3, *recipe.highest, c)
+    full, cut = said[picked(c, len(said), 11)], u(3, *recipe.cutoff, c)
     at = jnp.concatenate([picked(b, clipped, 15), clipped + picked(d, len(which) - clipped, 12)])
     noisy = x + z * jnp.sqrt(mean(x) / mean(z)) * 10 ** (-u(1, *recipe.snr, a) / 20)
     y, guess = (
@@ -143,9 +146,9 @@ def terms(recipe, sr, net, weights, given, clean):
     "The weighted sum of a restorer's distances, and each of them."
     out = net.stateless_call(weights, [], given, training=True)[0]
     found = {
-        "samples": mending.scale_free(clean, out),
-        "spectra": mending.spectra_apart(clean, out),
-        "likeness": mending.unlike(clean, out, sr),
+        "samples": fidelity.si_sdr_loss(clean, out),
+        "spectra": fidelity.compressed_stft_loss(clean, out),
+        "likeness": fidelity.estoi_loss(clean, out, sr),
     }
     return sum(getattr(recipe, k) * v for k, v in found.items()), found
 
@@ -159,7 +162,7 @@ def step(loss, adam, recipe, state, given, clean, rate):
         [rate if k == where else v for k, v in enumerate(slots)], grads, weights
     )
     n = slots[0].astype("float32")
-    keep = jnp.minimum(recipe.ema, (1 + n) / (10 + n))
+    keep = jnp.minimum(recipe.ema_decay, (1 + n) / (10 + n))
     return (weights, slots, [keep * a + (1 - keep) * w for a, w in zip(ema, weights)]), {
         "g_loss": total,
         **found,
@@ -175,15 +178,17 @@ def learn(name, lessons, seconds, seed=0):
     keras.utils.set_random_seed(seed)
     net = fixed(
         kept[0].shape[1],
-        partial(mending.restorer, n_fft=size["n_fft"], hop_length=size["hop_length"]),
+        partial(
+            restoration_net.restoration_unet, n_fft=size["n_fft"], hop_length=size["hop_length"]
+        ),
     )
-    adam = keras.optimizers.Adam(recipe.rate, 0.9, 0.99, global_clipnorm=2.0)
+    adam = keras.optimizers.Adam(recipe.g_lr, 0.9, 0.99, global_clipnorm=2.0)
     adam.build(net.trainable_variables)
     turn = partial(step, partial(terms, recipe, size["sr"], net), adam, recipe)
 
     @jax.jit
     def leg(state, kept, first, share):
-        rate = recipe.rate * (0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share)))
+        rate = recipe.g_lr * (0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share)))
         state, rows = jax.lax.scan(
             lambda s, k: turn(s, *batch(kept, int(clipped), recipe, key, k), rate),
             state,
@@ -196,7 +201,7 @@ def learn(name, lessons, seconds, seed=0):
         for part in (net.trainable_variables, adam.variables, net.trainable_variables)
     )
     start, done, curve = time.monotonic(), 0, []
-    while (share := max((time.monotonic() - start) / seconds, done / recipe.fall)) < 1:
+    while (share := max((time.monotonic() - start) / seconds, done / recipe.decay_steps)) < 1:
         state, row = leg(state, kept, done, share)
         done += EACH
         curve.append({"step": done, **{k: round(float(v), 4) for k, v in row.items()}})

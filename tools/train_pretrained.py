@@ -1,8 +1,8 @@
 """Train what ships: `GAN_AUDIO_TUT_DATA_DIR=... python tools/train_pretrained.py NAME [--minutes M]`.
 
-recogniser-8k   names digits and voices; learned from FSDD's training recordings 10 to 49
+classifier-8k   names digits and voices; learned from FSDD's training recordings 10 to 49
 voice-8k        the spectral head that says digits; learned from FSDD's official training recordings
-pictures-8k     the picture GAN that draws digits for the vocoder; learned from the same
+specgan-8k     the picture GAN that draws digits for the vocoder; learned from the same
 drums-16k       the spectral head that plays a drum machine; learned from hits that the package makes
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from words of three speakers of FSDD, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, from what the restorers learn from, and from
@@ -27,19 +27,21 @@ import numpy as np
 
 from gan_audio_tut import (
     audio,
-    backbone,
+    audio_io,
     datasets,
     degrade,
     fidelity,
-    mending,
+    istft_gan,
     metrics,
+    restoration_net,
+    restoration_training,
     runs,
     specgan,
     training,
     vocoder,
+    vocoder_training,
     weights,
 )
-from gan_audio_tut.mel import MelConfig
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import restoration_lessons  # noqa: E402
@@ -63,14 +65,14 @@ def figures(found):
 def recogniser(name, minutes, seed=1):
     train, valid, test = (datasets.fsdd(s) for s in ("train", "valid", "test"))
     keras.utils.set_random_seed(seed)
-    model, start = metrics.build_recogniser(10, len(train.voices)), time.process_time()
-    history = metrics.train_recogniser(model, train, valid, seed=seed, verbose=2)
-    cpu, out = time.process_time() - start, metrics.hear(model, test.audio)
+    model, start = metrics.build_classifier(10, len(train.speaker_names)), time.process_time()
+    history = metrics.train_classifier(model, train, valid, seed=seed, verbose=2)
+    cpu, out = time.process_time() - start, metrics.predict_features(model, test.audio)
     right = {
         "digit": np.mean(out["label"].argmax(1) == test.labels),
-        "voice": np.mean(out["voice"].argmax(1) == test.speakers),
+        "speaker": np.mean(out["speaker"].argmax(1) == test.speakers),
     }
-    weights.ship(
+    weights.save_pretrained(
         name,
         model,
         FSDD
@@ -80,7 +82,7 @@ def recogniser(name, minutes, seed=1):
             "sr": train.sr,
             "samples": train.audio.shape[1],
             "classes": list(train.classes),
-            "voices": list(train.voices),
+            "voices": list(train.speaker_names),
             "epochs": len(history.epoch),
             "cpu_s": round(cpu),
             "seed": seed,
@@ -92,7 +94,7 @@ def recogniser(name, minutes, seed=1):
 
 def thinned(rows, n=40):
     "The mean rows of `n` stretches of a run, for the card."
-    names = ("d_loss", "g_loss", "real_logit", "fake_logit", "told_apart")
+    names = ("d_loss", "g_loss", "real_logit", "fake_logit", "d_ranking_accuracy")
     parts = np.array_split(rows, min(n, len(rows)))
     return [
         {
@@ -106,17 +108,17 @@ def thinned(rows, n=40):
 def ship_voice(name, net, facts, judge, mel, unheard):
     "Judge a generator of digits and put it among the shipped ones; `facts` are its data, recipe, steps, CPU seconds, seed and curve."
     labels, draws = np.repeat(np.arange(10), 100), len(net.output_shape) == 3
-    out = specgan.from_noise(net, labels, seed=2026)
+    out = specgan.sample(net, labels, seed=2026)
     ways = (
         {f"{name} by vocoder-8k": weights.load_model("vocoder-8k"), f"{name} by Griffin-Lim": None}
         if draws
         else {name: None}
     )
-    made = {k: specgan.to_sound(out, mel, vocoder=v) for k, v in ways.items()}
+    made = {k: specgan.decode_audio(out, mel, vocoder=v) for k, v in ways.items()}
     found = {k: judge(y, labels) for k, y in made.items()}
     pulses = {
-        k: round(backbone.pulse_share(y, mel.sr), 3)
-        for k, y in (made | {"real, unheard": unheard.audio}).items()
+        k: round(istft_gan.f0_envelope_modulation(y, mel.sr), 3)
+        for k, y in (made | {"real, held out": unheard.audio}).items()
     }
     fresh = {
         k: v for k, v in judge(unheard.audio, unheard.labels).items() if k != "nearest"
@@ -124,7 +126,7 @@ def ship_voice(name, net, facts, judge, mel, unheard):
     scores = {
         "real test (itself)": judge.relative([judge.ceiling]),
         "real train": judge.relative(judge.real_train),
-        "real, unheard": fresh,
+        "real, held out": fresh,
         **found,
     }
     print(metrics.score_table(scores), *(v["voices"] for v in found.values()), pulses)
@@ -136,15 +138,15 @@ def ship_voice(name, net, facts, judge, mel, unheard):
         if draws
         else {"about": "says the digits 0 to 9 from noise: the spectral head; five voices at 8 kHz"}
     )
-    weights.ship(
+    weights.save_pretrained(
         name,
         net,
         facts
         | FSDD
         | about
         | {
-            "pulses": pulses,
-            "judged_by": "recogniser-8k, 1000 clips, no selection, official test",
+            "f0_modulation": pulses,
+            "judged_by": "classifier-8k, 1000 clips, no selection, official test",
             "scores": {k: figures(v) for k, v in scores.items()},
             "limits": "single English digits of about a second, as on a telephone",
         },
@@ -156,27 +158,27 @@ def leg(folder, state, config, minutes=None, steps=None):
     if not (minutes or Path(folder, "config.json").exists()):
         raise audio.InputError(f"{folder}: nothing to judge yet; train it with --minutes")
     run = runs.open_run(folder, config, resume=True)
-    recorder = runs.Recorder(run, state, checkpoint_every=500)
+    recorder = runs.CheckpointCallback(run, state, checkpoint_every=500)
     if minutes or steps:
         training.fit(state, steps, minutes and 60 * minutes, callbacks=[recorder])
     recorder.finish(state)
-    rows = runs.read_rows(run / "metrics.csv")
-    return state.ema, {
+    rows = runs.read_csv(run / "metrics.csv")
+    return state.ema_generator, {
         "steps": int(state.step),
-        "cpu_s": round(runs.read_rows(run / "timing.csv")[-1]["cpu_s"]),
+        "cpu_s": round(runs.read_csv(run / "timing.csv")[-1]["cpu_s"]),
         "curve": thinned(rows),
     }
 
 
 VOICES = {
-    "voice-8k": (backbone.spectral_gan, backbone.RECIPES["spectral"]),
-    "pictures-8k": (specgan.picture_gan, specgan.RECIPES["specgan"]),
+    "voice-8k": (istft_gan.build_istft_gan, istft_gan.RECIPES["istft"]),
+    "specgan-8k": (specgan.build_specgan, specgan.RECIPES["specgan"]),
 }
 
 
 def voice(name, minutes, seed=0):
     clips, (gan, recipe) = datasets.fsdd("train+valid"), VOICES[name]
-    mel = specgan.mel_settings(clips)
+    mel = specgan.infer_mel_config(clips)
     config = {
         "data": "fsdd",
         "classes": list(clips.classes),
@@ -186,13 +188,13 @@ def voice(name, minutes, seed=0):
     }
     net, facts = leg(f"runs/{name}", gan(clips, recipe, mel, seed), config, minutes)
     facts |= config | {"trained_on": f"{len(clips)} recordings, the official training set"}
-    judge = metrics.Judge(weights.load_model("recogniser-8k"), clips, datasets.fsdd("test"))
+    judge = metrics.Evaluator(weights.load_model("classifier-8k"), clips, datasets.fsdd("test"))
     ship_voice(name, net, facts, judge, mel, datasets.fsdd("valid"))
 
 
 def drums(name, minutes, seed=0):
-    clips, recipe = datasets.drums("train", each=500), backbone.RECIPES["spectral"]
-    mel = specgan.mel_settings(clips)
+    clips, recipe = datasets.drums("train", n_per_class=500), istft_gan.RECIPES["istft"]
+    mel = specgan.infer_mel_config(clips)
     config = {
         "data": "drums",
         "classes": list(clips.classes),
@@ -201,22 +203,22 @@ def drums(name, minutes, seed=0):
         "settings": vars(recipe),
     }
     net, facts = leg(
-        f"runs/{name}", backbone.spectral_gan(clips, recipe, mel, seed), config, minutes
+        f"runs/{name}", istft_gan.build_istft_gan(clips, recipe, mel, seed), config, minutes
     )
     ear, test, labels = (
         drum_ear(mel),
-        datasets.drums("test", each=100),
+        datasets.drums("test", n_per_class=100),
         np.repeat(np.arange(len(clips.classes)), 100),
     )
-    judge, heard = metrics.Judge(ear, clips, test), metrics.hear(ear, test.audio)
-    found = judge(specgan.to_sound(specgan.from_noise(net, labels, seed=2026), mel), labels)
+    judge, heard = metrics.Evaluator(ear, clips, test), metrics.predict_features(ear, test.audio)
+    found = judge(specgan.decode_audio(specgan.sample(net, labels, seed=2026), mel), labels)
     scores = {
         "real test (itself)": judge.relative([judge.ceiling]),
         "real train": judge.relative(judge.real_train),
         name: found,
     }
     print(metrics.score_table(scores))
-    weights.ship(
+    weights.save_pretrained(
         name,
         net,
         config
@@ -236,10 +238,10 @@ def drums(name, minutes, seed=0):
 
 def drum_ear(mel, seed=1):
     "A recogniser for judging; it learns from the validation split, which no generator sees."
-    clips = datasets.drums("valid", each=300)
+    clips = datasets.drums("valid", n_per_class=300)
     held = np.arange(len(clips)) % 10 == 0
-    ear = metrics.build_recogniser(len(clips.classes), config=mel)
-    metrics.train_recogniser(ear, clips.take(~held), clips.take(held), epochs=20, seed=seed)
+    ear = metrics.build_classifier(len(clips.classes), config=mel)
+    metrics.train_classifier(ear, clips.select(~held), clips.select(held), epochs=20, seed=seed)
     return ear
 
 
@@ -253,7 +255,7 @@ CARRIED = {
     8000: 4350,
     16000: 2400,
 }  # stretches that found room on the way to another machine, in 12 bits
-COPIES = vocoder.VocoderRecipe(trips=8, batch_size=32)
+COPIES = vocoder_training.VocoderConfig(n_iter=8, batch_size=32)
 
 
 def vocoder_lessons(sr, path=None):
@@ -266,7 +268,7 @@ def vocoder_lessons(sr, path=None):
         whole = np.round(
             sounds / np.maximum(np.abs(sounds).max(1, keepdims=True), 1e-9) * 0.9 * 2048
         ).astype(np.int16)
-        with audio.replacing(path) as part, open(part, "wb") as f:
+        with audio_io.atomic_write(path) as part, open(part, "wb") as f:
             np.savez(
                 f,
                 sounds=whole,
@@ -279,10 +281,13 @@ def vocoder_lessons(sr, path=None):
 def trained_vocoder(name, minutes, seed=0):
     config = judging.CONFIGS[VOCODERS[name]]
     sounds, facts = vocoder_lessons(config.sr), {"seed": seed, "mel": vars(config)}
-    alone, then = replace(COPIES, adversarial=0), replace(COPIES, rate=COPIES.rate / 2, fall=LATER)
+    alone, then = (
+        replace(COPIES, adversarial=0),
+        replace(COPIES, learning_rate=COPIES.rate / 2, decay_steps=LATER),
+    )
     start, first = leg(
         f"runs/{name}/copyist",
-        vocoder.vocoder_gan(sounds, config, alone, seed),
+        vocoder_training.build_vocoder_gan(sounds, config, alone, seed),
         facts | {"settings": vars(alone)},
         minutes,
         COPYIST,
@@ -293,7 +298,7 @@ def trained_vocoder(name, minutes, seed=0):
         )
     net, facts_then = leg(
         f"runs/{name}/run",
-        vocoder.vocoder_gan(sounds, config, then, seed, start),
+        vocoder_training.build_vocoder_gan(sounds, config, then, seed, start),
         facts | {"settings": vars(then)},
         minutes,
         LATER,
@@ -307,19 +312,19 @@ def trained_vocoder(name, minutes, seed=0):
         | {
             "seed": seed,
             "settings": vars(then),
-            "copyist": {k: first[k] for k in ("steps", "cpu_s")},
+            "reconstruction only": {k: first[k] for k in ("steps", "cpu_s")},
         },
     )
 
 
 def computed_vocoder(name, path):
     "Ship what tools/vocoder_on_jax.py has found."
-    net = vocoder.vocoder_net(
+    net = vocoder.build_vocoder(
         judging.CONFIGS[VOCODERS[name]],
         COPIES.dim,
         COPIES.blocks,
-        trips=COPIES.trips,
-        own=COPIES.own,
+        n_iter=COPIES.n_iter,
+        learned_magnitude=COPIES.learned_magnitude,
     )
     with np.load(path) as found:
         facts = json.loads(str(found["facts"]))
@@ -331,7 +336,7 @@ def ship_vocoder(name, net, facts):
     "Judge a vocoder and put it among the shipped ones."
     config = judging.CONFIGS[VOCODERS[name]]
     net.layers[-1].lean = LEANS[config.sr]
-    weights.ship(
+    weights.save_pretrained(
         name,
         net,
         facts
@@ -380,7 +385,7 @@ def trained_restorer(name, minutes, seed=0, further=False):
     said, noises, kept = restoration_lessons.lessons(size["sr"], f"runs/{name}", seed)
     nets, done = [None], []
     if further:
-        nets, card = [weights.load_model(name)], weights.card_of(name)
+        nets, card = [weights.load_model(name)], weights.model_card(name)
         if "before" in card or len(recipes) == 1:
             raise audio.InputError(f"{name}: has had its last leg; leave --further out")
         done.append(
@@ -399,7 +404,7 @@ def trained_restorer(name, minutes, seed=0, further=False):
             }
         )
     for k, recipe in list(enumerate(recipes))[len(recipes) - 1 if further else 0 :]:
-        state = mending.restoration_gan(
+        state = restoration_training.build_restoration_gan(
             said,
             noises,
             kept,
@@ -415,17 +420,17 @@ def trained_restorer(name, minutes, seed=0, further=False):
             state,
             {"seed": seed + k, **size, "settings": vars(recipe)},
             minutes,
-            recipe.fall,
+            recipe.decay_steps,
         )
         done.append({"seed": seed + k, "settings": vars(recipe)} | facts)
-        if facts["steps"] < recipe.fall:
+        if facts["steps"] < recipe.decay_steps:
             return print(
-                f"{name}: {facts['steps']} of {recipe.fall} steps of leg {k}; run it again to go on"
+                f"{name}: {facts['steps']} of {recipe.decay_steps} steps of leg {k}; run it again to go on"
             )
         nets.append(net)
     ship_restorer(
         name,
-        mending.between(*nets[-2:], SHARE) if len(done) > 1 else net,
+        restoration_training.interpolate_weights(*nets[-2:], SHARE) if len(done) > 1 else net,
         done,
         len(said),
         len(noises),
@@ -436,7 +441,7 @@ def computed_restorer(name, path):
     "Ship what tools/restorer_on_jax.py has found."
     size, recipes = restoration_lessons.RESTORERS[name]
     net, (said, noises, _) = (
-        mending.restorer(n_fft=size["n_fft"], hop_length=size["hop_length"]),
+        restoration_net.restoration_unet(n_fft=size["n_fft"], hop_length=size["hop_length"]),
         restoration_lessons.lessons(size["sr"], f"runs/{name}"),
     )
     with np.load(path) as found:
@@ -461,7 +466,7 @@ def ship_restorer(name, net, legs, said, noises):
         if size["sr"] == 8000
         else {"data": "", "data_licence": ""}
     )
-    weights.ship(
+    weights.save_pretrained(
         name,
         net,
         size
@@ -491,18 +496,18 @@ def denoised(net, sr, seconds=3.0):
         clips = datasets.fsdd("train+valid+test")
         said = [
             np.trim_zeros(y, "b")
-            for y in clips.audio[clips.speakers == clips.voices.index("nicolas")]
+            for y in clips.audio[clips.speakers == clips.speaker_names.index("nicolas")]
         ]
     else:
         said = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
-    rows = {"as it is": [], "mended": []}
+    rows = {"input": [], "restored": []}
     for y in noises.audio[:: max(1, len(noises) // 20)]:
         for snr in (0.0, 5.0, 10.0):
             x = restoration_lessons.sentence(said, n, sr, rng)
             noisy, _ = degrade.add_noise(
                 x,
-                degrade.stretch_of(
-                    [y if audio.rms(y) > 1e-4 else degrade.coloured(len(y), sr, rng)], n, rng
+                degrade.random_crop(
+                    [y if audio.rms(y) > 1e-4 else degrade.coloured_noise(len(y), sr, rng)], n, rng
                 ),
                 snr,
             )
@@ -518,7 +523,7 @@ def denoised(net, sr, seconds=3.0):
                     )
                 ]
             )
-            for k, z in {"as it is": noisy, "mended": np.asarray(out)[0] / gain}.items():
+            for k, z in {"input": noisy, "restored": np.asarray(out)[0] / gain}.items():
                 rows[k].append(fidelity.score(x, z, sr))
     return {
         k: {
@@ -531,7 +536,7 @@ def denoised(net, sr, seconds=3.0):
 
 
 NAMES = {
-    "recogniser-8k": recogniser,
+    "classifier-8k": recogniser,
     **dict.fromkeys(VOICES, voice),
     "drums-16k": drums,
     **dict.fromkeys(VOCODERS, trained_vocoder),

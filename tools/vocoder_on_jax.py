@@ -16,14 +16,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from restorer_on_jax import EACH, fixed, shuffled  # first: it stands in for what is not installed
-
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from restorer_on_jax import EACH, fixed, shuffled  # first: it stands in for what is not installed
 
-from gan_audio_tut import losses, training, vocoder
+from gan_audio_tut import losses, training, vocoder, vocoder_training
 from gan_audio_tut.mel import MelConfig, mel_spectrogram
 
 jax.config.update(
@@ -67,9 +66,9 @@ def says(net, weights, x):
 def d_loss(d, job, real, fake):
     "The listeners' loss, and its terms."
     logit = lambda seen: says(job.discriminator, d, seen)[0]
-    terms = job.adversarial.d_loss(logit(real), logit(fake))
-    if "r1" in job.weights:
-        terms["r1"] = losses.zero_centred(jax.grad(lambda seen: logit(seen).sum())(real))
+    terms = job.gan_loss.d_loss(logit(real), logit(fake))
+    if "r1" in job.loss_weights:
+        terms["r1"] = losses.r1_penalty(jax.grad(lambda seen: logit(seen).sum())(real))
     return total(job, terms)
 
 
@@ -77,17 +76,19 @@ def g_loss(g, d, job, given, real):
     "The generator's loss, and its terms."
     fake = says(job.generator, g, given[0])[0]
     (logits_real, *feats_real), (logits_fake, *feats_fake) = (
-        says(job.discriminator, d, training.as_list(job.view(v))) for v in (real, fake)
+        says(job.discriminator, d, training.as_list(job.d_transform(v))) for v in (real, fake)
     )
-    terms = {name: f(given, real, fake, feats_real, feats_fake) for name, f in job.terms.items()}
-    return total(job, job.adversarial.g_loss(logits_real, logits_fake) | terms)
+    terms = {
+        name: f(given, real, fake, feats_real, feats_fake) for name, f in job.aux_losses.items()
+    }
+    return total(job, job.gan_loss.g_loss(logits_real, logits_fake) | terms)
 
 
 def total(job, terms):
     "As chapter 05's, and the terms."
-    game = job.weights["adversarial"]
+    game = job.loss_weights["adversarial"]
     return sum(
-        job.weights.get(k, 1.0 if k in job.terms else game) * v for k, v in terms.items()
+        job.loss_weights.get(k, 1.0 if k in job.aux_losses else game) * v for k, v in terms.items()
     ), terms
 
 
@@ -103,8 +104,11 @@ def step(job, adams, longest, state, given, real, rate, d_rate):
     "Both turns, and the average."
     (g, g_slots), (d, d_slots), ema = state
     scalars = {}
-    if job.weights["adversarial"]:
-        seen = [training.as_list(job.view(v)) for v in (real, says(job.generator, g, given[0])[0])]
+    if job.loss_weights["adversarial"]:
+        seen = [
+            training.as_list(job.d_transform(v))
+            for v in (real, says(job.generator, g, given[0])[0])
+        ]
         (loss, terms), grads = jax.value_and_grad(d_loss, has_aux=True)(d, job, *seen)
         d, d_slots = applied(adams[1], d_rate, d_slots, grads, d)
         scalars = {"d_loss": loss, **terms}
@@ -133,32 +137,32 @@ def game(config, recipe, seed):
     generator = fixed(
         recipe.frames + 1,
         partial(
-            vocoder.vocoder_net,
+            vocoder.build_vocoder,
             config,
             recipe.dim,
             recipe.blocks,
-            trips=recipe.trips,
-            lean=recipe.lean,
-            own=recipe.own,
+            trips=recipe.n_iter,
+            lean=recipe.magnitude_weight,
+            own=recipe.learned_magnitude,
         ),
     )
-    discriminator, view = vocoder.opponents(config, recipe)
+    discriminator, view = vocoder_training.build_discriminators(config, recipe)
     weights = {
         "mel": recipe.mel,
         "stft": recipe.stft,
         "lsd": recipe.lsd,
         "adversarial": recipe.adversarial,
     } | ({"r1": recipe.r1} if recipe.adversarial else {})
-    job = training.Job(
+    job = training.Task(
         generator,
         discriminator,
         None,
         getattr(losses, recipe.loss),
-        vocoder.apart(config),
+        vocoder_training.reconstruction_losses(config),
         weights,
-        view=view,
+        d_transform=view,
     )
-    adams = [keras.optimizers.Adam(rate, 0.8, 0.99) for rate in (recipe.rate, recipe.d_rate)]
+    adams = [keras.optimizers.Adam(rate, 0.8, 0.99) for rate in (recipe.g_lr, recipe.d_lr)]
     for adam, net in zip(adams, (generator, discriminator)):
         adam.build(net.trainable_variables)
     return job, adams
@@ -169,13 +173,13 @@ def learn(sounds, config, recipe, seconds, seed=0, start=None, falls=True):
     job, adams = game(config, recipe, seed)
     if start is not None:
         job.generator.set_weights(breathing(start))
-    key, turn = jax.random.PRNGKey(seed), partial(step, job, adams, recipe.ema)
+    key, turn = jax.random.PRNGKey(seed), partial(step, job, adams, recipe.ema_decay)
 
     @jax.jit
     def leg(state, sounds, first, share):
-        rate = recipe.rate * ((0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share))) if falls else 1.0)
+        rate = recipe.g_lr * ((0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share))) if falls else 1.0)
         state, rows = jax.lax.scan(
-            lambda s, k: turn(s, *cut(sounds, config, recipe, key, k), rate, recipe.d_rate),
+            lambda s, k: turn(s, *cut(sounds, config, recipe, key, k), rate, recipe.d_lr),
             state,
             first + jnp.arange(EACH),
         )
@@ -222,16 +226,23 @@ if __name__ == "__main__":
     with np.load(args.lessons) as found:
         sounds, settings = jnp.asarray(found["sounds"]), json.loads(str(found["settings"]))
         same_book(found["book"])
-    config, recipe = MelConfig(**settings["mel"]), vocoder.VocoderRecipe(**settings["recipe"])
+    config, recipe = (
+        MelConfig(**settings["mel"]),
+        vocoder_training.VocoderConfig(**settings["recipe"]),
+    )
     start, first = learn(
         sounds, config, replace(recipe, adversarial=0.0), 20 * args.minutes, falls=False
     )
     weights, facts = learn(
-        sounds, config, replace(recipe, rate=recipe.rate / 2), 40 * args.minutes, start=start
+        sounds,
+        config,
+        replace(recipe, learning_rate=recipe.g_lr / 2),
+        40 * args.minutes,
+        start=start,
     )
     facts |= {
         "curve": thinned(facts["curve"]),
-        "copyist": {k: first[k] for k in ("steps", "device_s")},
+        "reconstruction only": {k: first[k] for k in ("steps", "device_s")},
         "computed": f"by tools/vocoder_on_jax.py on {jax.devices()[0].device_kind}",
     }
     with open(args.out, "wb") as f:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gan_audio_tut import health
+from gan_audio_tut import diagnostics
 
 STEPS = 100
 
@@ -15,7 +15,7 @@ def history(n=STEPS, **columns):
         "g_loss": 1.1,
         "real_logit": 0.5,
         "fake_logit": -0.3,
-        "told_apart": 0.9,
+        "d_ranking_accuracy": 0.9,
         "g_grad": 0.7,
     } | columns
     value = lambda v, k: float(v(k / n) if callable(v) else v)
@@ -29,11 +29,11 @@ def tones(n=120, seed=0, size=256):
 
 
 def names(*args, **options):
-    return [f.name for f in health.diagnose(*args, **options)]
+    return [f.name for f in diagnostics.diagnose(*args, **options)]
 
 
 def test_health():
-    (found,) = health.diagnose(history(), tones(), tones(seed=1))
+    (found,) = diagnostics.diagnose(history(), tones(), tones(seed=1))
     assert found.name == "healthy"
     for number in ("told apart 0.90", "logit gap 0.80", "level -13 dB", "spread 1.0"):
         assert number in found.evidence
@@ -46,7 +46,7 @@ def test_not_finite_silences_the_rest(bad):
     assert names(rows, 0 * tones(), tones()) == ["not finite"]
     assert (
         "10 numbers"
-        in health.diagnose(history(g_loss=lambda t: bad if t >= 0.9 else 1))[0].evidence
+        in diagnostics.diagnose(history(g_loss=lambda t: bad if t >= 0.9 else 1))[0].evidence
     )
     sounds = tones()
     sounds[3, 4] = bad
@@ -64,35 +64,38 @@ def test_exploding(name):
 
 def test_a_discriminator_that_has_won():
     wide = dict(
-        told_apart=1, real_logit=6, fake_logit=lambda t: -2 - 4 * t, g_loss=lambda t: 8 + 4 * t
+        d_ranking_accuracy=1,
+        real_logit=6,
+        fake_logit=lambda t: -2 - 4 * t,
+        g_loss=lambda t: 8 + 4 * t,
     )
-    assert names(history(**wide)) == ["discriminator has won"]
-    assert names(history(told_apart=1, g_grad=lambda t: 10 ** (-5 * t))) == [
-        "discriminator has won"
+    assert names(history(**wide)) == ["discriminator too strong"]
+    assert names(history(d_ranking_accuracy=1, g_grad=lambda t: 10 ** (-5 * t))) == [
+        "discriminator too strong"
     ], "no slope is left"
-    assert names(history(told_apart=0.9, g_grad=1e-9)) == ["healthy"], (
+    assert names(history(d_ranking_accuracy=0.9, g_grad=1e-9)) == ["healthy"], (
         "small units are no illness by themselves"
     )
-    assert names(history(told_apart=1, real_logit=2, fake_logit=-1)) == ["healthy"], (
+    assert names(history(d_ranking_accuracy=1, real_logit=2, fake_logit=-1)) == ["healthy"], (
         "always right, by a small margin"
     )
-    assert names(history(told_apart=1, real_logit=lambda t: 60 * (1 - t), fake_logit=0)) == [
-        "healthy"
-    ], "the margin closes"
-    assert names(history(told_apart=0.8, real_logit=9, fake_logit=0)) == ["healthy"], (
+    assert names(
+        history(d_ranking_accuracy=1, real_logit=lambda t: 60 * (1 - t), fake_logit=0)
+    ) == ["healthy"], "the margin closes"
+    assert names(history(d_ranking_accuracy=0.8, real_logit=9, fake_logit=0)) == ["healthy"], (
         "wide on average, not always right"
     )
 
 
 def test_a_discriminator_that_gave_up():
-    assert names(history(real_logit=0.01, fake_logit=0, told_apart=0.5)) == [
-        "discriminator has given up"
+    assert names(history(real_logit=0.01, fake_logit=0, d_ranking_accuracy=0.5)) == [
+        "discriminator uninformative"
     ]
-    assert names(history(real_logit=0, fake_logit=0.5, told_apart=0.1)) == [
-        "discriminator has given up"
+    assert names(history(real_logit=0, fake_logit=0.5, d_ranking_accuracy=0.1)) == [
+        "discriminator uninformative"
     ], "fooled from the start"
     ends_equal = history(
-        real_logit=lambda t: 1 - t, fake_logit=0, told_apart=lambda t: 0.9 - 0.4 * t
+        real_logit=lambda t: 1 - t, fake_logit=0, d_ranking_accuracy=lambda t: 0.9 - 0.4 * t
     )
     assert names(ends_equal) == ["healthy"], "a finished game ends in a draw"
 
@@ -108,10 +111,10 @@ def test_a_discriminator_that_gave_up():
     ids=["zeros", "-74 dB", "floor", "near the floor"],
 )
 def test_silence(fake):
-    (found,) = health.diagnose(fake=fake)
+    (found,) = diagnostics.diagnose(fake=fake)
     assert (
         found.name == "silence"
-        and found.evidence.startswith("level" if fake.ndim == 2 else "brightest")
+        and found.evidence.startswith("level" if fake.ndim == 2 else "peak_log_mel")
         and "nan" not in found.evidence
     )
 
@@ -127,19 +130,19 @@ def test_quiet_is_not_silent():
 
 def test_one_sound():
     one = np.repeat(tones(1), 80, 0)
-    assert names(fake=one) == names(fake=one, real=tones()) == ["one sound whatever z"]
+    assert names(fake=one) == names(fake=one, real=tones()) == ["latent ignored"]
     turned = 0.3 * np.sin(
         2 * np.pi * 32 / 256 * np.arange(256) + np.random.default_rng(0).uniform(0, 6, (80, 1))
     )
-    assert names(fake=turned) == ["one sound whatever z"], "a tone at any phase is one tone"
-    assert names(fake=np.full((50, 16, 16), 0.2)) == ["one sound whatever z"]
+    assert names(fake=turned) == ["latent ignored"], "a tone at any phase is one tone"
+    assert names(fake=np.full((50, 16, 16), 0.2)) == ["latent ignored"]
 
 
 def test_collapse():
     near = tones(1) + 0.01 * np.random.default_rng(0).standard_normal((80, 256))
     assert names(fake=near, real=tones()) == ["collapse"]
     few = tones(4)[np.arange(80) % 4] + 1e-4 * np.random.default_rng(0).standard_normal((80, 256))
-    assert health.sound_signs(few, tones())["spread"] > 0.5, (
+    assert diagnostics.output_diagnostics(few, tones())["relative_diversity"] > 0.5, (
         "this one only the nearest neighbours give away"
     )
     assert names(fake=few, real=tones()) == ["collapse"]
@@ -155,18 +158,20 @@ def test_collapse_within_classes():
         centre + 0.05 * rng.standard_normal((80, 16, 16)),
     )
     assert names(fake=fake, real=real, labels=label) == ["collapse"]
-    assert health.sound_signs(fake, real, label)["spread"] == pytest.approx(0.1, rel=0.2)
+    assert diagnostics.output_diagnostics(fake, real, label)["relative_diversity"] == pytest.approx(
+        0.1, rel=0.2
+    )
     assert names(fake=real[::-1], real=real, labels=label[::-1]) == ["healthy"]
 
 
 def test_game_and_sound_are_both_reported():
-    wide = dict(told_apart=1, real_logit=9, fake_logit=-9, g_loss=9)
-    assert names(history(**wide), np.zeros((9, 99))) == ["discriminator has won", "silence"]
+    wide = dict(d_ranking_accuracy=1, real_logit=9, fake_logit=-9, g_loss=9)
+    assert names(history(**wide), np.zeros((9, 99))) == ["discriminator too strong", "silence"]
 
 
 def test_what_is_missing_is_not_found():
     assert names([]) == names(history(19, d_loss=1e9)) == ["healthy"]
-    assert "nothing was measured" in health.diagnose([])[0].evidence
+    assert "nothing was measured" in diagnostics.diagnose([])[0].evidence
     late = [
         row | ({"g_loss": 1.0} if row["step"] % 5 == 0 else {})
         for row in [{k: v for k, v in r.items() if k != "g_loss"} for r in history()]
@@ -188,8 +193,8 @@ def test_few_sounds():
 def test_a_table_on_disk_is_a_history(tmp_path):
     from gan_audio_tut import runs
 
-    runs.write_rows(tmp_path / "metrics.csv", history(real_logit=0, fake_logit=0))
-    assert names(runs.read_rows(tmp_path / "metrics.csv")) == ["discriminator has given up"]
+    runs.write_csv(tmp_path / "metrics.csv", history(real_logit=0, fake_logit=0))
+    assert names(runs.read_csv(tmp_path / "metrics.csv")) == ["discriminator uninformative"]
 
 
 def test_variety_against_scipy():
@@ -199,13 +204,14 @@ def test_variety_against_scipy():
     d = squareform(pdist(x.reshape(40, -1))) + np.diag([np.inf] * 40)
     size = np.sqrt(np.mean(np.sum(x**2, axis=(1, 2))))
     assert np.allclose(
-        health.variety(x), [d[np.isfinite(d)].mean() / size, np.median(d.min(1)) / size]
+        diagnostics.distance_statistics(x),
+        [d[np.isfinite(d)].mean() / size, np.median(d.min(1)) / size],
     )
 
 
 def test_report_says_everything(capsys):
-    found = health.diagnose(history(d_loss=1e4), np.zeros((9, 99)))
-    health.report(found)
+    found = diagnostics.diagnose(history(d_loss=1e4), np.zeros((9, 99)))
+    diagnostics.print_report(found)
     said = capsys.readouterr().out
     for f in found:
         for part in (f.name.upper(), f.meaning, f.evidence, f.remedy):
@@ -213,10 +219,12 @@ def test_report_says_everything(capsys):
 
 
 def test_illnesses_are_complete():
-    ill = [health.not_finite, *health.GAME, *health.SOUNDS]
+    ill = [diagnostics.not_finite, *diagnostics.GAN_FAILURES, *diagnostics.OUTPUT_FAILURES]
     assert len({i.name for i in ill}) == len(ill) == 8
     for i in ill:
-        assert i.shows and set(i.shows) <= set(health.UNITS) and i.meaning and i.remedy
+        assert (
+            i.shows and set(i.shows) <= set(diagnostics.METRIC_FORMATS) and i.meaning and i.remedy
+        )
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +232,7 @@ def tiny():
     "A GAN of dense networks, trained on plucks of eight pitches, on request the wrong way."
     import keras
     from keras import layers
+
     from gan_audio_tut import losses, training
 
     def net(size, out, activation=None):
@@ -243,17 +252,17 @@ def tiny():
         )
         real = tf.constant(real, tf.float32)
         batch = lambda seed, step: (
-            (training.latent(seed, step, 32, 8),),
-            tf.gather(real, training.shuffled(seed, step, 32, 512)),
+            (training.sample_latent(seed, step, 32, 8),),
+            tf.gather(real, training.epoch_indices(seed, step, 32, 512)),
         )
-        job = training.Job(net(8, 64, "tanh"), net(64, 1), batch, loss, weights={"r1": r1})
+        job = training.Task(net(8, 64, "tanh"), net(64, 1), batch, loss, loss_weights={"r1": r1})
         g, d = (keras.optimizers.Adam(rate, 0.5, 0.9) for rate in rates)
-        state = training.State(job, g, d, seed=seed)
+        state = training.TrainState(job, g, d, seed=seed)
         rows = [
             {"step": k + 1, **{n: float(v) for n, v in state.run(True).items()}}
             for k in range(steps)
         ]
-        return rows, job.generator(training.latent(9, 0, 120, 8)).numpy(), real.numpy()[:120]
+        return rows, job.generator(training.sample_latent(9, 0, 120, 8)).numpy(), real.numpy()[:120]
 
     return trained
 
@@ -262,22 +271,24 @@ def test_on_real_runs(tiny):
     from gan_audio_tut import losses
 
     assert names(*tiny()) == ["healthy"]
-    assert names(*tiny(rates=(2e-3, 0.2), r1=0, loss=losses.minimax))[0] == "discriminator has won"
+    assert (
+        names(*tiny(rates=(2e-3, 0.2), r1=0, loss=losses.minimax))[0] == "discriminator too strong"
+    )
     assert names(*tiny(rates=(1e6, 1e6), steps=20)) == ["not finite"]
-    assert names(*tiny(rates=(2e-4, 2e-3), r1=1e5))[0] == "discriminator has given up"
+    assert names(*tiny(rates=(2e-4, 2e-3), r1=1e5))[0] == "discriminator uninformative"
 
 
 def test_one_sound_of_each_class_is_no_collapse():
     fake = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16))
-    (found,) = health.diagnose(fake=fake, real=fake, labels=np.arange(3))
-    assert found.name == "healthy" and "variety" not in found.evidence
+    (found,) = diagnostics.diagnose(fake=fake, real=fake, labels=np.arange(3))
+    assert found.name == "healthy" and "mean_pairwise_distance" not in found.evidence
 
 
 def test_outrun():
-    assert names(history(told_apart=0.02, real_logit=lambda t: 1 - 4 * t)) == [
-        "discriminator is outrun"
+    assert names(history(d_ranking_accuracy=0.02, real_logit=lambda t: 1 - 4 * t)) == [
+        "discriminator too weak"
     ]
-    assert names(history(told_apart=0.3)) == ["healthy"], (
+    assert names(history(d_ranking_accuracy=0.3)) == ["healthy"], (
         "a generator that is a little ahead for a while is no illness"
     )
 

@@ -1,0 +1,37 @@
+from . import (
+    activations,
+    audio,
+    audio_io,
+    baselines,
+    cli,
+    datasets,
+    degrade,
+    demo,
+    detection,
+    diagnostics,
+    discriminators,
+    explore,
+    fidelity,
+    graphs,
+    istft_gan,
+    losses,
+    mel,
+    metrics,
+    plots,
+    restoration,
+    restoration_net,
+    restoration_training,
+    runs,
+    speak,
+    specgan,
+    streaming,
+    training,
+    vocoder,
+    vocoder_training,
+    wavegan,
+    weights,
+)
+from .audio import InputError
+from .audio_io import load, save
+from .restoration import restore
+from .speak import generate
