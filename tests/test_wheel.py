@@ -32,7 +32,7 @@ def test_generator_and_digits_travel(installed, tmp_path):
         "assert len(g.datasets.digits('train+valid+test')) == 750\n"
         "y, sr = g.generate('7')\n"
         "assert sr == 8000 and abs(y).max() > 0.05\n"
-        "assert set(g.weights.shipped()) >= {'voice-8k', 'specgan-8k', 'classifier-8k', 'vocoder-8k', 'vocoder-16k', 'drums-16k'}"
+        "assert set(g.weights.list_pretrained()) >= {'voice-8k', 'specgan-8k', 'classifier-8k', 'vocoder-8k', 'vocoder-16k', 'drums-16k'}"
     )
     subprocess.run(
         [sys.executable, "-c", code],
