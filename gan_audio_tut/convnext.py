@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ["convnext_block"]
 
-# %% ../nbs/08b_convnext.ipynb #b1db743e
+# %% ../nbs/08b_convnext.ipynb #b1623e5b
 import keras
 from keras import layers
 
 
-# %% ../nbs/08b_convnext.ipynb #158af87f
+# %% ../nbs/08b_convnext.ipynb #330be692
 def convnext_block(x, kernel_size: int = 7, expansion: int = 2, dilation_rate: int = 1):
     """A ConvNeXt block along time, with RMS norm.
 

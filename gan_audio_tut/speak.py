@@ -13,26 +13,27 @@ __all__ = [
     "generate",
 ]
 
-# %% ../nbs/17_speak.ipynb #cf307b91
+# %% ../nbs/17_speak.ipynb #6ed58324
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from .audio import InputError, db_to_amplitude, fix_length, normalize_rms, rms, trim
 from .weights import load_model, model_card, resolve_model
 
-# %% ../nbs/17_speak.ipynb #a37e507c
+# %% ../nbs/17_speak.ipynb #d383c1f6
 DEFAULT_MODEL = "voice-8k"  # the shipped generator
 DIGITS = set("0123456789")
 
 
-# %% ../nbs/17_speak.ipynb #548a4b1e
-def model_classes(model: str = DEFAULT_MODEL) -> tuple[str, ...]:
+# %% ../nbs/17_speak.ipynb #e981d9fa
+def model_classes(model: str | Path = DEFAULT_MODEL) -> tuple[str, ...]:
     """The classes that a generator can say.
 
     Parameters
     ----------
-    model : str
+    model : str or Path
         Name of a shipped generator, or a run's folder.
 
     Returns
@@ -55,7 +56,7 @@ def model_classes(model: str = DEFAULT_MODEL) -> tuple[str, ...]:
     return tuple(card["classes"])
 
 
-# %% ../nbs/17_speak.ipynb #1ea300ca
+# %% ../nbs/17_speak.ipynb #f49a83b1
 def text_to_labels(text: str, classes: tuple[str, ...]) -> list[int]:
     """What to say, as class labels.
 
@@ -85,7 +86,7 @@ def text_to_labels(text: str, classes: tuple[str, ...]) -> list[int]:
     raise InputError(f"{text!r}: this model cannot say that; give {known}")
 
 
-# %% ../nbs/17_speak.ipynb #08983712
+# %% ../nbs/17_speak.ipynb #b269694d
 def trim_word(
     y: np.ndarray, sr: int, *, top_db: float = 35.0, max_pause: float = 0.2
 ) -> np.ndarray:
@@ -119,7 +120,7 @@ def trim_word(
     return y[word[0] * frame_length : (word[-1] + 1) * frame_length]
 
 
-# %% ../nbs/17_speak.ipynb #1299b340
+# %% ../nbs/17_speak.ipynb #5bf80810
 def concatenate_words(
     words: list,
     sr: int,
@@ -162,7 +163,7 @@ def _raised_cosine(n, fade):
     return np.sin(np.pi / 2 * x) ** 2
 
 
-# %% ../nbs/17_speak.ipynb #048e4401
+# %% ../nbs/17_speak.ipynb #16551eed
 @lru_cache(maxsize=4)
 def _load_generator(name, mtime):
     "Generator, `MelConfig`, and the vocoder if the card names one; kept while `mtime` is the same."
@@ -179,9 +180,13 @@ def _load_generator(name, mtime):
     return load_model(name), config, vocoder
 
 
-# %% ../nbs/17_speak.ipynb #50f570d6
+# %% ../nbs/17_speak.ipynb #f7631c48
 def generate(
-    text: str, *, seed: int = 0, model: str = DEFAULT_MODEL, shared_latent: float = 0.99
+    text: str,
+    *,
+    seed: int = 0,
+    model: str | Path = DEFAULT_MODEL,
+    shared_latent: float = 0.99,
 ) -> tuple[np.ndarray, int]:
     """Generate words and join them; the same arguments give the same samples.
 
@@ -191,7 +196,7 @@ def generate(
         A class name or, where the classes are the ten digits, a string of digits.
     seed : int
         Another seed is another take, often by another speaker.
-    model : str
+    model : str or Path
         Name of a shipped generator, or a run's folder.
     shared_latent : float, 0 to 1
         Share of the latent vector's power that all words have in common. With 0 every word may
