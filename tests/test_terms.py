@@ -24,17 +24,20 @@ LEFT = {  # module: names of 0.1
     "audio_io": "silent opened describe rounded replacing whole form quality",
     "plots": "waveform picture picture_strip curves equal_level page",
     "explore": "show_strip strip",
-    "mel": "mel_picture to_picture from_picture picture_to_audio bands_of mel_filters gain_to steps "
+    "mel": "mel_picture to_picture from_picture picture_to_audio bands_of mel_filters gain_to "
+    "steps "
     "ceiling compiled frames bands",
     "losses": "Adversarial zero_centred one_centred",
     "training": "Job State learn seed_pair shuffled judge slope between verdicts total d_terms "
     "g_terms call given seen view terms critic_steps job run_eagerly told_apart",
     "runs": "claim sweep Recorder RunFiles Table Damaged renumbered load_newest stopping whole",
-    "diagnostics": "Illness Finding Signs vital_signs game_signs sound_signs fifths compared variety "
+    "diagnostics": "Illness Finding Signs vital_signs game_signs sound_signs fifths compared "
+    "variety "
     "spread nearest constant given_up outrun won findings evidence told_apart",
     "weights": "shipped ship card_of find_model modules_named in_float32 MUST checksum",
     "datasets": "Clips take voices folder pieces open_data fetch each batches audio_files",
-    "metrics": "build_recogniser train_recogniser hear Judge figures disturb kernel_distance distances "
+    "metrics": "build_recogniser train_recogniser hear Judge figures disturb kernel_distance "
+    "distances "
     "nearest balanced disjoint_sets MelPicture recogniser voices each",
     "specgan": "picture_generator picture_discriminator picture_gan grown alike Recipe normalised "
     "with_label from_noise to_sound mel_settings pictures_of run_of config_for textbook projection "
@@ -42,12 +45,14 @@ LEFT = {  # module: names of 0.1
     "wavegan": "wave_critic WaveRecipe wave_gan critic_steps rate ema",
     "istft_gan": "SpectralHead frame_block spectral_generator spectral_gan SpectralRecipe views_of "
     "pulse_share softened moved grow spread fine share start",
-    "discriminators": "frame_discriminator window_listener period_listener panel together listeners",
+    "discriminators": "frame_discriminator window_listener period_listener panel together "
+    "listeners",
     "fidelity": "stft_terms score_lines delay FIGURES scale_free spectra_apart unlike compressed",
     "vocoder": "breath round_trip MelHead vocoder_net trips lean own bands",
     "vocoder_training": "apart lessons joined stretches hisses hum texture opponents breathing "
     "VocoderRecipe vocoder_gan trips lean own fall rate windows",
-    "degrade": "narrow coarse squeeze gaps direct room reverberate equalised stretch_of Damage damage "
+    "degrade": "narrow coarse squeeze gaps direct room reverberate equalised stretch_of Damage "
+    "damage "
     "coloured mains KINDS law below highest",
     "streaming": "Local in_pieces held_back at_rate writing rewrite context align HOP",
     "baselines": "ideal_mask chirps at_least cubic_fill ar_sizes ar_fill memory rounds lost hiss",
@@ -55,7 +60,8 @@ LEFT = {  # module: names of 0.1
     "restoration_net": "restorer Heard Mended patch_block widths memory most reach",
     "restoration_training": "bank noises_of RestorerRecipe pairs restoration_gan between likeness "
     "spectra fall rate highest",
-    "restoration": "HEARINGS noise_in plan repair restorer_for restore_tree lost noisy todo say LEFT "
+    "restoration": "HEARINGS noise_in plan repair restorer_for restore_tree lost noisy todo say "
+    "LEFT "
     "THERE certain",
     "speak": "classes_of words_of word_of join alike below hole VOICE",
     "demo": "damage_and_mend hit_drums score_rows save_pictures each",
