@@ -148,11 +148,11 @@ def resampled_processing(
 
     def f(y):
         low = resample(
-            y, sr, local.sr, "VHQ"
+            y, sr, local.sr, res_type="VHQ"
         )  # "HQ" rounds otherwise in every piece, and a network may make a hundred times as much of it
         new, up = (
             local.fn(low.copy()),
-            lambda v: fix_length(resample(v, local.sr, sr, "VHQ"), y.shape[-1]),
+            lambda v: fix_length(resample(v, local.sr, sr, res_type="VHQ"), y.shape[-1]),
         )
         if not follows or low.shape[-1] <= 2 * GAIN_HOP:
             return y + up(new - low)

@@ -172,7 +172,7 @@ def test_a_copy_is_like_its_original(tmp_path, name, subtype):
 
 
 def test_other_formats_keep_what_they_can(tmp_path):
-    audio_io.save(tmp_path / "a.wav", np.zeros((2, 900), np.float32), 8000, "PCM_24")
+    audio_io.save(tmp_path / "a.wav", np.zeros((2, 900), np.float32), 8000, subtype="PCM_24")
     still = lambda sr: ChunkedFunction(lambda v: v, sr, 0)
     assert (
         sf.info(streaming.process_file(tmp_path / "a.wav", tmp_path / "b.flac", still)).subtype
@@ -182,7 +182,7 @@ def test_other_formats_keep_what_they_can(tmp_path):
         sf.info(streaming.process_file(tmp_path / "a.wav", tmp_path / "b.ogg", still)).subtype
         == "VORBIS"
     )
-    audio_io.save(tmp_path / "c.wav", np.zeros((2, 900), np.float32), 8000, "FLOAT")
+    audio_io.save(tmp_path / "c.wav", np.zeros((2, 900), np.float32), 8000, subtype="FLOAT")
     assert (
         sf.info(streaming.process_file(tmp_path / "c.wav", tmp_path / "c.flac", still)).subtype
         == "PCM_24"
@@ -281,7 +281,7 @@ def test_the_rate_is_minded(tmp_path):
         tmp_path / "a.wav",
         np.random.default_rng(0).uniform(-0.5, 0.5, (2, 30000)).astype(np.float32),
         44100,
-        "FLOAT",
+        subtype="FLOAT",
     )
     y = audio_io.load(tmp_path / "a.wav", mono=False)[0]
     out = audio_io.load(
@@ -379,7 +379,7 @@ def test_many_channels_and_few_samples(tmp_path):
 def test_floats_are_not_clipped_and_integers_are(tmp_path):
     loud = lambda sr: ChunkedFunction(lambda v: 3 * v, sr, 0)
     for subtype, top in (("FLOAT", 1.5), ("PCM_16", 1.0)):
-        audio_io.save(tmp_path / "a.wav", np.full(900, 0.5, np.float32), 8000, subtype)
+        audio_io.save(tmp_path / "a.wav", np.full(900, 0.5, np.float32), 8000, subtype=subtype)
         assert np.isclose(
             audio_io.load(streaming.process_file(tmp_path / "a.wav", tmp_path / "b.wav", loud))[
                 0
