@@ -23,6 +23,7 @@ __all__ = [
 # %% ../nbs/01a_io.ipynb #b8ec4a30
 import errno
 import io
+import itertools
 import math
 import os
 import re
@@ -199,6 +200,8 @@ def _read_blocks(
         raise InputError(
             f"{path}: breaks off after {position} of {f.frames} samples; copy or download it again"
         )
+    if position == start:  # an MP3 that is shorter than it looked
+        raise InputError(f"{path}: holds no samples after {start}; give a lower offset")
 
 
 # %% ../nbs/01a_io.ipynb #6a4b3248
@@ -262,8 +265,6 @@ def load(
         start, stop = _excerpt(f, path, offset, duration)
         blocks = list(_read_blocks(f, path, start=start, stop=stop))
         native_sr = f.samplerate
-    if not blocks:
-        raise InputError(f"{path}: ends before {offset} s; give a lower offset")
     y = np.concatenate(blocks, axis=1)
     if mono:
         y = y.mean(axis=0)
@@ -312,19 +313,18 @@ def _resample_blocks(
 ) -> Iterator[np.ndarray]:
     "`resample` for a sound that comes in blocks."
     _check_rate(target_sr)
-    resampler, n_in, n_out = None, 0, 0
-    for y in blocks:
-        if resampler is None:
-            channels = len(y) if y.ndim > 1 else 1
-            resampler = soxr.ResampleStream(
-                orig_sr, target_sr, channels, dtype="float32", quality="HQ"
-            )
+    blocks = iter(blocks)
+    first = next(blocks)  # a file holds at least one sample
+    channels = len(first) if first.ndim > 1 else 1
+    resampler = soxr.ResampleStream(orig_sr, target_sr, channels, dtype="float32", quality="HQ")
+    n_in, n_out = 0, 0
+    for y in itertools.chain([first], blocks):
         out = resampler.resample_chunk(y.T).T  # soxr wants (samples, channels)
         n_in += y.shape[-1]
         n_out += out.shape[-1]
         if out.size:
             yield out
-    rest = resampler.resample_chunk(y.T[:0], last=True).T  # what the filter still holds
+    rest = resampler.resample_chunk(first.T[:0], last=True).T  # what the filter still holds
     missing = int(-(-n_in * target_sr // orig_sr)) - n_out
     if missing:
         yield fix_length(rest, missing)

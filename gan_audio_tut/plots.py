@@ -28,13 +28,14 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 
 from .audio import amplitude_to_db, normalize_rms, rms
@@ -44,9 +45,10 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 # %% ../nbs/01b_plots.ipynb #95dfd195
-IMAGE = {"cmap": "magma", "origin": "lower", "aspect": "auto"}  # low frequencies at the bottom
+# low frequencies at the bottom
+IMAGE: dict[str, Any] = {"cmap": "magma", "origin": "lower", "aspect": "auto"}
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (7, 2.4),  # inches
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
@@ -54,7 +56,7 @@ STYLE = {
     "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "axes.prop_cycle": cycler(color=COLORS),
     **{f"image.{key}": value for key, value in IMAGE.items()},
 }
 
@@ -110,14 +112,16 @@ def _stft_amplitude(y: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
     return np.abs(np.fft.rfft(frames * window)) / (n_fft / 4)
 
 
-def _extent(shape: tuple[int, ...], x_step: float, y_step: float) -> tuple[float, ...]:
+def _extent(
+    shape: tuple[int, ...], x_step: float, y_step: float
+) -> tuple[float, float, float, float]:
     "Where `imshow` puts an image whose pixels are centred on multiples of a step."
     rows, columns = shape
     return (-x_step / 2, (columns - 0.5) * x_step, -y_step / 2, (rows - 0.5) * y_step)
 
 
-def _colorbar(image: AxesImage, ax: Axes | Sequence[Axes], label: str) -> None:
-    image.get_figure().colorbar(image, ax=ax, label=label, pad=0.02)
+def _colorbar(fig: FigureBase, image: AxesImage, axes: Iterable[Axes], label: str) -> None:
+    fig.colorbar(image, ax=list(axes), label=label, pad=0.02, aspect=15, fraction=0.05)
 
 
 # %% ../nbs/01b_plots.ipynb #d7d2d2f2
@@ -162,7 +166,7 @@ def spectrogram(
     ax.set(xlabel="time (s)", ylabel="frequency (kHz)", title=title)
     ax.set(xlim=(0, len(y) / sr), ylim=(0, sr / 2000))
     if colorbar:
-        _colorbar(image, ax, "level (dB)")
+        _colorbar(ax.figure, image, [ax], "level (dB)")
     return ax
 
 
@@ -198,13 +202,13 @@ def mel_spectrogram(
     """
     ax = _axes(ax)
     bands = np.asarray(log_mel).T  # (bands, frames)
-    in_seconds = sr is not None and hop_length is not None
-    step = hop_length / sr if in_seconds else 1
+    step, xlabel = 1.0, "time (frames)"
+    if sr is not None and hop_length is not None:
+        step, xlabel = hop_length / sr, "time (s)"
     image = ax.imshow(bands, vmin=-1, vmax=1, extent=_extent(bands.shape, step, 1), **IMAGE)
-    xlabel = "time (s)" if in_seconds else "time (frames)"
     ax.set(xlabel=xlabel, ylabel="mel band", title=title)
     if colorbar:
-        _colorbar(image, ax, "log level, scaled")
+        _colorbar(ax.figure, image, [ax], "normalised log level")
     return ax
 
 
@@ -240,7 +244,7 @@ def mel_grid(mels: np.ndarray, titles: Sequence[object] = (), columns: int = 10)
         ax.set_title(str(title))
     fig.supxlabel("time", fontsize="medium")
     fig.supylabel("mel band", fontsize="medium")
-    _colorbar(axes.flat[0].images[0], axes, "log level, scaled")
+    _colorbar(fig, axes.flat[0].images[0], axes.flat, "normalised log level")
     return fig
 
 
@@ -302,7 +306,7 @@ def plot_history(
     if ylabel is None:
         ylabel = names[0] if len(names) == 1 else "value"
     ax.set(xlabel="step", ylabel=ylabel, title=title)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the curves
     return ax
 
 
@@ -368,7 +372,8 @@ def image_html(png: bytes, alt: str) -> str:
 # %% ../nbs/01b_plots.ipynb #e9760ca1
 def _thumbnail(y: np.ndarray, sr: int, name: str) -> str:
     "A small spectrogram without axes, as HTML."
-    fig = Figure(figsize=(1.6, 0.8), dpi=60, layout="none")
+    fig = Figure(figsize=(1.6, 0.8), dpi=60)
+    fig.set_layout_engine("none")
     ax = fig.add_axes((0, 0, 1, 1))
     spectrogram(y, sr, n_fft=256, ax=ax, colorbar=False).axis("off")
     return image_html(png_bytes(fig), alt=f"spectrogram of {name}")
@@ -391,7 +396,8 @@ def match_loudness(sounds: Mapping[str, np.ndarray], level: float = -20.0) -> di
         The same names, all at the same RMS; silence stays silence.
     """
     normalized = [normalize_rms(y, target_db=level) for y in sounds.values() if np.any(y)]
-    common_db = min((amplitude_to_db(rms(y)) for y in normalized), default=level)
+    reached_db = [float(amplitude_to_db(rms(y))) for y in normalized]
+    common_db = min(reached_db, default=level)
     return {name: normalize_rms(y, target_db=common_db) for name, y in sounds.items()}
 
 

@@ -202,10 +202,11 @@ def test_harmless_oddities_are_read(tmp_path):
         assert len(audio_io.load(tmp_path / name)[0]) == 16000, name
 
 
-def test_mp3_without_a_length_tag_is_taken_as_it_is(tmp_path):
-    "Constant bit rate, tag frame cut away, picture in front: libsndfile overestimates the length."
+@pytest.fixture
+def untagged_mp3(tmp_path):
+    "Three seconds at a constant bit rate: tag frame cut away, a large ID3 block in front."
     with sf.SoundFile(
-        tmp_path / "a.mp3",
+        tmp_path / "tagged.mp3",
         "w",
         44100,
         1,
@@ -214,13 +215,25 @@ def test_mp3_without_a_length_tag_is_taken_as_it_is(tmp_path):
         compression_level=0.5,
     ) as f:
         f.write(audio.white_noise(3, 44100))
-    data = (tmp_path / "a.mp3").read_bytes()
-    sound = data[data.find(data[:2], 4) :]
-    (tmp_path / "b.mp3").write_bytes(
-        b"ID3\x03\0\0" + bytes([0, 6, 13, 32]) + bytes(6 * 16384 + 13 * 128 + 32) + sound
-    )
-    assert sf.info(tmp_path / "b.mp3").frames > 140_000  # the guess
-    assert abs(len(audio_io.load(tmp_path / "b.mp3")[0]) - 3 * 44100) < 3000
+    data = (tmp_path / "tagged.mp3").read_bytes()
+    frames = data[data.find(data[:2], 4) :]
+    id3 = b"ID3\x03\0\0" + bytes([0, 6, 13, 32]) + bytes(6 * 16384 + 13 * 128 + 32)
+    (tmp_path / "untagged.mp3").write_bytes(id3 + frames)
+    return tmp_path / "untagged.mp3"
+
+
+def test_mp3_without_a_length_tag_is_taken_as_it_is(untagged_mp3):
+    "libsndfile overestimates the length."
+    assert sf.info(untagged_mp3).frames > 140_000
+    assert abs(len(audio_io.load(untagged_mp3)[0]) - 3 * 44100) < 3000
+    assert len(audio_io.load(untagged_mp3, offset=2, duration=0.5)[0]) == 22050
+
+
+@pytest.mark.parametrize("offset", [3.15, 100])
+def test_no_such_part_of_an_mp3_without_a_length_tag(untagged_mp3, offset):
+    for sr in (None, 8000):
+        line = refusal(audio_io.load, untagged_mp3, sr, offset=offset, about=untagged_mp3)
+        assert "give a lower offset" in line
 
 
 def test_flac_of_unknown_length_is_named(tmp_path):
