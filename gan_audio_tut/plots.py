@@ -105,11 +105,11 @@ def waveshow(y: np.ndarray, sr: int, ax: Axes | None = None, title: str = "") ->
 
 # %% ../nbs/01b_plots.ipynb #0ee4b550
 def _stft_amplitude(y: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    "Amplitude of every frequency, (frames, n_fft // 2 + 1); a sine of amplitude A gives A."
+    "Amplitude of every frequency, (n_fft // 2 + 1, frames); a sine of amplitude A gives A."
     padded = np.pad(y, n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     window = np.hanning(n_fft + 1)[:-1]  # periodic
-    return np.abs(np.fft.rfft(frames * window)) / (n_fft / 4)
+    return np.abs(np.fft.rfft(frames * window)).T / (n_fft / 4)
 
 
 def _extent(
@@ -143,13 +143,13 @@ def spectrogram(
     sr : int
         Sampling rate in Hz.
     n_fft : int
-        Samples in a frame; frames follow each other at a quarter of that.
+        Samples in a frame; the hop is a quarter of that.
     ax : matplotlib.axes.Axes, optional
         Where to draw; None makes a figure.
     title : str
         Title of the axes.
     min_db : float
-        Level in dB that is drawn black, as everything below.
+        Level in dB that is drawn black.
     colorbar : bool
         Show the scale of levels beside the axes.
 
@@ -159,12 +159,11 @@ def spectrogram(
         The axes drawn on.
     """
     ax, hop_length = _axes(ax), n_fft // 4
-    amplitude = _stft_amplitude(y, n_fft, hop_length)
-    level_db = amplitude_to_db(amplitude.T, min_db=min_db)
+    level_db = amplitude_to_db(_stft_amplitude(y, n_fft, hop_length), min_db=min_db)
     extent = _extent(level_db.shape, hop_length / sr, sr / n_fft / 1000)
     image = ax.imshow(level_db, vmin=min_db, vmax=0, extent=extent, **IMAGE)
-    ax.set(xlabel="time (s)", ylabel="frequency (kHz)", title=title)
-    ax.set(xlim=(0, len(y) / sr), ylim=(0, sr / 2000))
+    ax.set(xlim=(0, len(y) / sr), ylim=(0, sr / 2000), title=title)
+    ax.set(xlabel="time (s)", ylabel="frequency (kHz)")
     if colorbar:
         _colorbar(ax.figure, image, [ax], "level (dB)")
     return ax
@@ -262,6 +261,12 @@ def _moving_average(x: np.ndarray, n: int) -> np.ndarray:
     return np.convolve(x, np.ones(n) / n, "valid")
 
 
+def _plot_scalar(ax: Axes, history: Sequence[Mapping[str, float]], name: str, smooth: int) -> None:
+    step, value = _column(history, name)
+    n = min(smooth, len(value))
+    ax.plot(step[n - 1 :], _moving_average(value, n), lw=1, label=name)
+
+
 # %% ../nbs/01b_plots.ipynb #4a4e0c31
 def plot_history(
     history: Sequence[Mapping[str, float]],
@@ -300,9 +305,7 @@ def plot_history(
     """
     ax = _axes(ax)
     for name in names:
-        step, value = _column(history, name)
-        n = min(smooth, len(value))
-        ax.plot(step[n - 1 :], _moving_average(value, n), lw=1, label=name)
+        _plot_scalar(ax, history, name, smooth)
     if ylabel is None:
         ylabel = names[0] if len(names) == 1 else "value"
     ax.set(xlabel="step", ylabel=ylabel, title=title)
