@@ -121,7 +121,7 @@ def _extent(
 
 
 def _colorbar(fig: FigureBase, image: AxesImage, axes: Iterable[Axes], label: str) -> None:
-    fig.colorbar(image, ax=list(axes), label=label, pad=0.02, aspect=15, fraction=0.05)
+    fig.colorbar(image, ax=list(axes), label=label, pad=0.03, aspect=20)
 
 
 # %% ../nbs/01b_plots.ipynb #d7d2d2f2
