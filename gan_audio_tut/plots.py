@@ -241,8 +241,9 @@ def mel_grid(mels: np.ndarray, titles: Sequence[object] = (), columns: int = 10)
         mel_spectrogram(log_mel, ax, colorbar=False)
     for ax, title in zip(axes.flat, titles, strict=False):
         ax.set_title(str(title))
-    fig.supxlabel("time", fontsize="medium")
-    fig.supylabel("mel band", fontsize="medium")
+    _, n_frames, n_bands = np.shape(mels)
+    fig.supxlabel(f"time ({n_frames} frames)", fontsize="medium")
+    fig.supylabel(f"mel band (0 to {n_bands - 1})", fontsize="medium")
     _colorbar(fig, axes.flat[0].images[0], axes.flat, "normalised log level")
     return fig
 

@@ -107,7 +107,8 @@ def test_mel_grid_has_one_colour_bar_and_labels():
     assert [ax.get_title() for ax in panels] == ["a", "1", "", "", "", ""]
     assert [len(ax.images) for ax in panels] == [1, 1, 1, 1, 1, 0]
     assert len(fig.axes) == 7
-    assert fig.get_supxlabel() == "time" and fig.get_supylabel() == "mel band"
+    assert fig.get_supxlabel() == "time (40 frames)"
+    assert fig.get_supylabel() == "mel band (0 to 63)"
 
 
 def test_plot_history_names_what_is_missing():
