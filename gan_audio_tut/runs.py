@@ -551,18 +551,23 @@ class _Timing:
         self.table.write()
 
 
+def _resume(run, state):
+    "Put a run back to its newest checkpoint; its two tables, without the rows beyond it."
+    _check_not_lost(run)
+    restore_latest(run, state)
+    path, step = run / "metrics.csv", int(state.step)
+    return CSVLogger(path, read_csv(path, ("step",), step)), _Timing(run / "timing.csv", step)
+
+
 # %% ../nbs/05a_runs.ipynb #73276f04
 class CheckpointCallback:
     """Keep a run on disk: a callback for `fit`. Make it before training, call `finish` after.
 
     Parameters
     ----------
-    run, state : Path and training.TrainState
-        Folder from `open_run`; the state is put back to the newest checkpoint in it.
-    sample : callable (folder, step) -> None
-        Writes sounds of the averaged generator.
-    checkpoint_every, sample_every, keep : int
-        In steps; `keep` is the number of checkpoints that stay, 0 for all.
+    run, state : folder from `open_run`, and `TrainState`, which is put back to its checkpoint
+    sample, sample_every : callable (folder, step) that writes sounds; how often, in steps
+    checkpoint_every, keep : how often, in steps; how many checkpoints stay, 0 for all
     """
 
     def __init__(
@@ -576,11 +581,7 @@ class CheckpointCallback:
     ):
         self.run, self.sample, self.keep = Path(run), sample, keep
         self.checkpoint_every, self.sample_every = checkpoint_every, sample_every
-        _check_not_lost(self.run)
-        restore_latest(self.run, state)
-        path, step = self.run / "metrics.csv", int(state.step)
-        self.metrics = CSVLogger(path, read_csv(path, ("step",), step))
-        self.timing = _Timing(self.run / "timing.csv", step)
+        self.metrics, self.timing = _resume(self.run, state)
         self.before = self.timing.before
 
     def __call__(self, state, scalars):
