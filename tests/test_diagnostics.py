@@ -319,7 +319,7 @@ def test_a_discriminator_that_is_too_weak():
         d_ranking_accuracy=lambda t: max(0.02, 0.9 - 2 * t), real_logit=lambda t: 1 - 4 * t
     )
     assert names(overtaken) == ["discriminator too weak"]
-    assert names(history(d_ranking_accuracy=0.3)) == ["healthy"], (
+    assert names(history(d_ranking_accuracy=lambda t: 0.9 - 0.6 * t)) == ["healthy"], (
         "a generator that is a little ahead for a while is no failure"
     )
 

@@ -208,8 +208,8 @@ class PlainStep:
         return self.task.generator(bare(self.inputs), training=True)
 
     def discriminate(self, x):
-        seen = [*as_list(x), *self.task.condition(self.inputs)]
-        logits, *features = as_list(self.task.discriminator(bare(seen), training=True))
+        d_inputs = [*as_list(x), *self.task.condition(self.inputs)]
+        logits, *features = as_list(self.task.discriminator(bare(d_inputs), training=True))
         return logits, features
 
     def half_squared_gradient(self, x):
