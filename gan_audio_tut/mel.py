@@ -69,7 +69,7 @@ def hann(win_length: int, n_fft: int) -> np.ndarray:
 
 
 # %% ../nbs/03_mel.ipynb #bb26a085
-_MAX_SLICES = 16  # above this a gather is smaller than the graph of slices
+_MAX_SLICES = 8  # up to here slices and a gather have the same gradients to the last bit
 
 
 def _join_slices(blocks, n_parts, n_frames):

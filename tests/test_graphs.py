@@ -1,4 +1,4 @@
-"""Graphs for each setting: the same function, traced seldom, and out of the way where it must be."""
+"""Graphs for each setting: the same function, seldom traced, out of the way where it must be."""
 
 import keras
 import numpy as np
