@@ -134,7 +134,7 @@ def test_calling_everything_real_does_not_pay(name):
 
 
 def test_the_sign_as_printed_rewards_calling_everything_real():
-    "-E log D(x) + E log(1 - D(G(z))): one constant logit c costs exactly -c, without a lowest point."
+    "-E log D(x) + E log(1 - D(G(z))): a constant logit c costs exactly -c, without a minimum."
     for c in (-3.0, 0.0, 3.0, 30.0):
         terms = losses.minimax.d_loss(tf.constant([c]), tf.constant([c]))
         assert float(terms["d_real"] - terms["d_fake"]) == pytest.approx(-c, abs=1e-6)
