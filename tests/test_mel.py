@@ -155,7 +155,7 @@ def test_parseval():
 
 @pytest.mark.parametrize("n_fft, k, amplitude", [(512, 64, 0.5), (256, 10, 1.0), (1024, 300, 0.01)])
 def test_the_magnitude_of_a_sine_is_known(n_fft, k, amplitude):
-    y = audio.tone(k * 8000 / n_fft, 1, 8000, amplitude)
+    y = audio.tone(k * 8000 / n_fft, 1, 8000, amplitude=amplitude)
     magnitudes = np.asarray(mel.magnitude(*mel.stft(y[None], n_fft, n_fft // 4)))[0, 8:-8]
     assert (magnitudes.argmax(1) == k).all()
     assert np.allclose(magnitudes[:, k], amplitude * n_fft / 4, rtol=1e-3)
@@ -489,7 +489,7 @@ def test_short_clips_are_refused_after_long_ones_too():
 
 def test_real_digits_come_back(real_data):
     files = sorted((real_data / "fsdd" / "recordings").glob("*.wav"))[::200]
-    clips = np.stack([audio.fix_length(audio_io.load(file)[0], 8192) for file in files])
+    clips = np.stack([audio.fix_length(audio_io.load(file)[0], size=8192) for file in files])
     wanted = np.asarray(mel.log_mel(clips))
     achieved = np.asarray(mel.log_mel(mel.log_mel_to_audio(wanted)))
     # in dB; magnitudes and phases in two stages stay at 0.7
