@@ -68,24 +68,6 @@ def hann(win_length: int, n_fft: int) -> np.ndarray:
     return padded
 
 
-# %% ../nbs/03_mel.ipynb #bb26a085
-_MAX_SLICES = 8  # up to here slices and a gather have the same gradients to the last bit
-
-
-def _join_slices(blocks, n_parts, n_frames):
-    "Frames from blocks (B, blocks, hop), as shifted slices side by side."
-    # Sliced last to first, so that the gradient adds overlapping frames in the order of time.
-    slices = [blocks[:, k : k + n_frames] for k in reversed(range(n_parts))]
-    return ops.concatenate(slices[::-1], axis=-1)
-
-
-def _gather_blocks(blocks, n_parts, n_frames):
-    "The same frames, gathered by index."
-    index = ops.arange(n_frames)[:, None] + np.arange(n_parts)
-    gathered = ops.take(blocks, index, axis=1)  # (B, frames, parts, hop)
-    return ops.reshape(gathered, (-1, n_frames, n_parts * blocks.shape[-1]))
-
-
 # %% ../nbs/03_mel.ipynb #bc29a20d
 def frame(y: ArrayLike, frame_length: int, hop_length: int) -> Any:
     """Slice waveforms into overlapping frames.
@@ -109,8 +91,10 @@ def frame(y: ArrayLike, frame_length: int, hop_length: int) -> Any:
     n_blocks = n_frames + n_parts - 1
     padded = ops.pad(y, [(0, 0), (0, n_parts * hop_length - frame_length)])
     blocks = ops.reshape(padded[:, : n_blocks * hop_length], (-1, n_blocks, hop_length))
-    join = _join_slices if n_parts <= _MAX_SLICES else _gather_blocks
-    return join(blocks, n_parts, n_frames)[..., :frame_length]
+    index = ops.arange(n_frames)[:, None] + np.arange(n_parts)
+    gathered = ops.take(blocks, index, axis=1)  # (B, frames, parts, hop)
+    frames = ops.reshape(gathered, (-1, n_frames, n_parts * hop_length))
+    return frames[..., :frame_length]
 
 
 # %% ../nbs/03_mel.ipynb #b0371abd
