@@ -86,7 +86,7 @@ class MelISTFTHead(layers.Layer):
         self.proj.build(x_shape)
 
     def call(self, x, mel):
-        c, start = self.config, mel_to_magnitude(mel, self.config, 4)
+        c, start = self.config, mel_to_magnitude(mel, self.config, n_iter=4)
         gain, a, b, s = ops.split(
             ops.cast(self.proj(x), "float32"), 4, axis=-1
         )  # each (B, frames, bins)

@@ -1,4 +1,4 @@
-"""The curves at the ends of float32, as values and as slopes, for arrays and tensors of every kind."""
+"""Activations at the ends of float32: values and derivatives of arrays and tensors of all kinds."""
 
 import os
 import subprocess
@@ -14,34 +14,10 @@ from scipy import special
 from gan_audio_tut import activations as a
 
 LARGEST = np.finfo("float32").max
-POINTS = np.float32(
-    [
-        -np.inf,
-        -LARGEST,
-        -200,
-        -104,
-        -89,
-        -88,
-        -40,
-        -1,
-        -1e-6,
-        -1e-30,
-        0,
-        1e-30,
-        1e-6,
-        1,
-        17,
-        40,
-        88,
-        89,
-        104,
-        200,
-        LARGEST,
-        np.inf,
-    ]
-)
-# our curve, SciPy's or NumPy's in double precision, its slope in double precision
-CURVES = {
+MAGNITUDES = np.array([1e-30, 1e-6, 1, 40, 88, 89, 104, 200, LARGEST, np.inf])
+POINTS = np.float32([*-MAGNITUDES[::-1], 0, *MAGNITUDES, 17])
+# ours, SciPy's or NumPy's in double precision, its derivative in double precision
+FUNCTIONS = {
     "sigmoid": (a.sigmoid, special.expit, lambda x: special.expit(x) * special.expit(-x)),
     "tanh": (a.tanh, np.tanh, lambda x: 4 * special.expit(2 * x) * special.expit(-2 * x)),
     "softplus": (a.softplus, lambda x: -special.log_expit(-x), special.expit),
@@ -52,48 +28,44 @@ CURVES = {
         lambda x: np.where(x > 0, 1, 0.2),
     ),
 }
-curve = pytest.mark.parametrize("name", CURVES)
+each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
-def slope(f, x):
-    x = tf.convert_to_tensor(x)
+def slope_in_graph(fn, x):
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = f(x)
-    return tape.gradient(y, x).numpy()
+        y = fn(x)
+    return tape.gradient(y, x)
 
 
-@curve
+def slope(fn, x):
+    return slope_in_graph(fn, tf.convert_to_tensor(x)).numpy()
+
+
+@each_function
 def test_values_everywhere(name):
     "Relative to double precision; below 1e-37 float32 has no full precision left."
-    ours, exact, _ = CURVES[name]
+    ours, exact, _ = FUNCTIONS[name]
     np.testing.assert_allclose(
         ours(POINTS), exact(POINTS.astype("float64")).astype("float32"), rtol=4e-7, atol=1e-37
     )
 
 
-@curve
+@each_function
 def test_slopes_everywhere(name):
-    ours, _, exact = CURVES[name]
+    ours, _, exact = FUNCTIONS[name]
     np.testing.assert_allclose(
         slope(ours, POINTS), exact(POINTS.astype("float64")), rtol=1e-6, atol=1e-37
     )
 
 
-@curve
+@each_function
 def test_slopes_in_a_graph(name):
-    ours, _, exact = CURVES[name]
-    compiled = tf.function(lambda x: ops.convert_to_tensor(slope_in_graph(ours, x)))
+    ours, _, exact = FUNCTIONS[name]
+    graph = tf.function(lambda x: ops.convert_to_tensor(slope_in_graph(ours, x)))
     np.testing.assert_allclose(
-        compiled(tf.constant(POINTS)), exact(POINTS.astype("float64")), rtol=1e-6, atol=1e-37
+        graph(tf.constant(POINTS)), exact(POINTS.astype("float64")), rtol=1e-6, atol=1e-37
     )
-
-
-def slope_in_graph(f, x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = f(x)
-    return tape.gradient(y, x)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +89,13 @@ def test_slopes_by_hand(ours, x, value):
     assert slope(ours, np.float32(x)) == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("d, ours", [(a.sigmoid_grad, a.sigmoid), (a.tanh_grad, a.tanh)])
-def test_own_slopes(d, ours):
-    np.testing.assert_allclose(d(tf.constant(POINTS)), slope(ours, POINTS), rtol=1e-6, atol=1e-37)
+@pytest.mark.parametrize("grad, ours", [(a.sigmoid_grad, a.sigmoid), (a.tanh_grad, a.tanh)])
+def test_own_derivatives(grad, ours):
+    expected = slope(ours, POINTS)
+    np.testing.assert_allclose(grad(tf.constant(POINTS)), expected, rtol=1e-6, atol=1e-37)
     x, h = np.linspace(-5, 5, 41), 1e-6
-    np.testing.assert_allclose(d(x), (ours(x + h) - ours(x - h)) / (2 * h), atol=1e-9)
+    difference = (ours(x + h) - ours(x - h)) / (2 * h)
+    np.testing.assert_allclose(grad(x), difference, atol=1e-9)
 
 
 def test_second_slopes_are_finite():
@@ -135,15 +109,15 @@ def test_second_slopes_are_finite():
     )
 
 
-@curve
+@each_function
 def test_nan_stays_nan(name):
-    assert np.isnan(CURVES[name][0](np.float32(np.nan)))
+    assert np.isnan(FUNCTIONS[name][0](np.float32(np.nan)))
 
 
-@curve
+@each_function
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_arrays_tensors_and_types(name, dtype):
-    ours, exact, _ = CURVES[name]
+    ours, exact, _ = FUNCTIONS[name]
     x = np.linspace(-8, 8, 33).reshape(3, 11)
     tensor = ops.cast(x, dtype)
     y = ours(tensor)
@@ -156,30 +130,25 @@ def test_arrays_tensors_and_types(name, dtype):
 
 
 def test_plain_numbers():
-    assert (
-        a.sigmoid(0.0) == 0.5
-        and a.tanh(0.0) == 0
-        and a.sigmoid_grad(0.0) == 0.25
-        and a.tanh_grad(0.0) == 1
-    )
-    assert float(a.softplus(0.0)) == pytest.approx(np.log(2)) and float(
-        a.leaky_relu(-1.0)
-    ) == pytest.approx(-0.2)
+    assert a.sigmoid(0.0) == 0.5
+    assert a.tanh(0.0) == 0
+    assert a.sigmoid_grad(0.0) == 0.25
+    assert a.tanh_grad(0.0) == 1
+    assert float(a.softplus(0.0)) == pytest.approx(np.log(2))
+    assert float(a.leaky_relu(-1.0)) == pytest.approx(-0.2)
+    assert float(a.leaky_relu(-1.0, negative_slope=0.3)) == pytest.approx(-0.3)
 
 
-@curve
+@each_function
 def test_in_a_functional_model(name):
     x = keras.Input((2,))
-    model = keras.Model(x, CURVES[name][0](x))
-    np.testing.assert_allclose(
-        model(np.float32([[-40, 0.5]])),
-        CURVES[name][1](np.array([[-40, 0.5]])),
-        rtol=1e-6,
-        atol=1e-7,
-    )
+    ours, exact, _ = FUNCTIONS[name]
+    model = keras.Model(x, ours(x))
+    inputs = np.array([[-40, 0.5]])
+    np.testing.assert_allclose(model(inputs.astype("f")), exact(inputs), rtol=1e-6, atol=1e-7)
 
 
-def test_saturation():
+def test_saturation_rate():
     assert a.saturation_rate(np.float32([-1, -0.98, -0.97, 0, 0.96, 0.98, 1, 1])) == 0.625
     assert a.saturation_rate(tf.constant([0.5, -0.5]), limit=0.4) == 1
 
@@ -206,8 +175,9 @@ def test_on_jax():
     assert run.returncode == 0, run.stderr
     lines = np.array([line.split() for line in run.stdout.splitlines()], float)
     x = np.array([-3e38, -200, -40, -1, 0, 1, 40, 200, 3e38])
-    for (_, exact, d), values, slopes in zip(CURVES.values(), lines[::2], lines[1::2]):
+    for (_, exact, grad), values, slopes in zip(
+        FUNCTIONS.values(), lines[::2], lines[1::2], strict=True
+    ):
         np.testing.assert_allclose(values, exact(x), rtol=1e-6, atol=1e-37)
-        np.testing.assert_allclose(
-            slopes, d(x), rtol=1e-6, atol=1e-34
-        )  # JAX's own slope of expm1 rounds to 0 early
+        # JAX's own derivative of expm1 rounds to 0 early
+        np.testing.assert_allclose(slopes, grad(x), rtol=1e-6, atol=1e-34)
