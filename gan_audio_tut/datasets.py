@@ -1019,8 +1019,8 @@ def audio_folder(
     strict : bool
         Whether one bad file is an error; otherwise it is named and skipped.
     limit : int
-        Most clips in all. The classes share it by need: what small ones do not use goes to the
-        large ones. 20000 clips of 8192 samples take 655 MB.
+        Most clips in all, but at least one of each class. The classes share it by need: what small
+        ones do not use goes to the large ones. 20000 clips of 8192 samples take 655 MB.
 
     Returns
     -------
