@@ -432,7 +432,7 @@ def restore_file(
             [*todo, f"{20 * math.log10(peak):.1f} dB softer"],
         )
     if todo or Path(source).suffix.lower() != Path(target).suffix.lower():
-        process_file(source, target, work, seconds, progress)
+        process_file(source, target, work, seconds=seconds, progress=progress)
     else:
         with atomic_write(target) as part, open(source, "rb") as whole, open(part, "wb") as copy:
             shutil.copyfileobj(whole, copy)
