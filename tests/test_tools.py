@@ -107,7 +107,7 @@ def fetch_speech(monkeypatch):
 
 
 def wav(seconds, amplitude):
-    return audio_io.encode(audio.tone(440, seconds, 8000, amplitude), 8000, "WAV")
+    return audio_io.encode(audio.tone(440, seconds, 8000, amplitude=amplitude), 8000, format="WAV")
 
 
 RECORDINGS = {

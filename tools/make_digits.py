@@ -85,7 +85,7 @@ def split_of(voice, take):
 def synthesize(speaker, word, voice, rate, pitch):
     "One word at `SR`, without silence around it, at -20 dB RMS, (SAMPLES,)."
     y = audio.resample(speaker(word, voice, rate, pitch), speaker.sr, SR)
-    return audio.fix_length(audio.normalize_rms(audio.trim(y, SR), -20), SAMPLES)
+    return audio.fix_length(audio.normalize_rms(audio.trim(y, SR), target_db=-20), SAMPLES)
 
 
 def synthesize_all(voices):

@@ -73,7 +73,7 @@ def speak(speaker, rng, seconds):
     y = random_response(np.concatenate(parts)[: int(seconds * SR)], rng)
     if rng.random() < 0.4:
         y = add_reverberation(y, rng)
-    y = audio.normalize_rms(y.astype(np.float32), rng.uniform(-32, -16))
+    y = audio.normalize_rms(y.astype(np.float32), target_db=rng.uniform(-32, -16))
     return y / max(1.0, np.abs(y).max() / 0.99)
 
 
