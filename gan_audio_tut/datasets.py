@@ -48,7 +48,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from .audio import InputError, db_to_amplitude, fix_length, rms
+from .audio import InputError, db_to_amplitude, fix_length, frame_rms, rms
 from .audio_io import load, open_audio, stream
 
 log = logging.getLogger(__name__)
@@ -823,9 +823,9 @@ MIN_SECONDS = 0.02
 
 
 def _frame_rms(y, frame_length):
-    "RMS of each frame about its own mean, since a constant offset is silence."
+    "RMS of each whole frame about its own mean, since a constant offset is silence."
     whole = len(y) // frame_length * frame_length
-    return y[:whole].reshape(-1, frame_length).std(axis=1)
+    return frame_rms(y[:whole], frame_length, remove_mean=True)
 
 
 def _drop_leading_silence(y, frame_length, threshold):
