@@ -1,6 +1,8 @@
-"""Do the limits of chapter 05b, set on toys, hold for the picture GAN? Both recipes learn the drums and are diagnosed on the way.
+"""Do the limits of chapter 05b, set on toys, hold for the SpecGAN?
 
-python benchmarks/health.py     # about 7 CPU minutes
+Two recipes learn the drums and are diagnosed at five points of their training.
+
+    python benchmarks/diagnostics.py     # about 7 CPU minutes
 """
 
 import numpy as np
@@ -8,31 +10,34 @@ from common import write
 
 from gan_audio_tut import datasets, diagnostics, metrics, specgan, training
 
-POINTS = (40, 100, 200, 400, 700)  # steps
+STEPS = (40, 100, 200, 400, 700)
+
+
+def measure(state, real, labels):
+    "The metrics and the diagnoses of one run at each of `STEPS`."
+    history, rows = [], {}
+    for step in STEPS:
+        history += training.fit(state, step, progress=False)
+        fake = specgan.sample(state.ema_generator, labels, seed=1)
+        found = diagnostics.compute_metrics(history, fake, real, labels)
+        names = [d.name for d in diagnostics.match_failures(found)]
+        finite = {k: float(f"{v:.3g}") for k, v in found.items() if np.isfinite(v)}
+        rows[step] = {"found": names} | finite
+        print(step, rows[step], flush=True)
+    return rows
 
 
 def main():
-    clips = datasets.drums(n_per_class=200)
-    config = specgan.infer_mel_config(clips)
-    chosen = metrics.stratified_indices(clips.labels, 32)
-    real, labels = specgan.to_log_mel(clips.audio, config)[chosen], clips.labels[chosen]
+    dataset = datasets.drums(n_per_class=200)
+    mel_config = specgan.infer_mel_config(dataset)
+    chosen = metrics.stratified_indices(dataset.labels, 32)
+    real = specgan.to_log_mel(dataset.audio, mel_config)[chosen]
     results = {}
     for name in ("specgan", "dcgan"):
-        state, rows, results[name] = (
-            specgan.build_specgan(clips, specgan.RECIPES[name], config),
-            [],
-            {},
-        )
-        for step in POINTS:
-            rows += training.fit(state, step, progress=False)
-            fake = specgan.sample(state.ema_generator, labels, seed=1)
-            signs = diagnostics.compute_metrics(rows, fake, real, labels)
-            found = [f.name for f in diagnostics.match_failures(signs)]
-            results[name][step] = {"found": found} | {
-                k: float(f"{v:.3g}") for k, v in signs.items() if np.isfinite(v)
-            }
-            print(name, step, results[name][step], flush=True)
-    write("health", {"data": str(clips), "found": results})
+        print(name)
+        state = specgan.build_specgan(dataset, specgan.RECIPES[name], mel_config)
+        results[name] = measure(state, real, dataset.labels[chosen])
+    write("diagnostics", {"data": str(dataset), "found": results})
 
 
 if __name__ == "__main__":

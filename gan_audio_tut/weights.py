@@ -5,8 +5,11 @@
 # %% auto #0
 __all__ = [
     "ASSETS",
+    "LAYER_MODULES",
+    "MAX_MODEL_BYTES",
+    "MAX_CONFIG_BYTES",
+    "MAX_COMPRESSION",
     "REQUIRED_FIELDS",
-    "checksum",
     "list_pretrained",
     "resolve_model",
     "required_modules",
@@ -17,7 +20,6 @@ __all__ = [
 ]
 
 # %% ../nbs/05c_weights.ipynb #c61ca842
-import hashlib
 import importlib
 import json
 import re
@@ -25,83 +27,177 @@ import zipfile
 from importlib.resources import files
 from pathlib import Path
 
+from pooch import file_hash
+
 from .audio import InputError
 from .audio_io import atomic_write
-from .runs import save_model
+from .runs import check_renamed_settings, save_model
 
 # %% ../nbs/05c_weights.ipynb #90baf57f
 ASSETS = Path(str(files("gan_audio_tut"))) / "assets"
 
 
-# %% ../nbs/05c_weights.ipynb #62198b73
-def checksum(path: Path) -> str:
-    "SHA-256 of a file, in hexadecimal."
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 # %% ../nbs/05c_weights.ipynb #99c82be7
-def list_pretrained() -> dict:  # name -> card
-    "The networks that come with the package."
+def list_pretrained() -> dict[str, dict]:
+    "The networks that come with the package: name -> card."
     return {
-        p.stem: json.loads(p.read_text())
-        for p in sorted(ASSETS.glob("*.json"))
-        if p.with_suffix(".keras").exists()
+        path.stem: json.loads(path.read_text())
+        for path in sorted(ASSETS.glob("*.json"))
+        if path.with_suffix(".keras").exists()
     }
 
 
+# %% ../nbs/05c_weights.ipynb #9d96c5b9
+_RENAMED_MODELS = {"pictures-8k": "specgan-8k", "recogniser-8k": "classifier-8k"}
+
+
+def _resolve_run(folder):
+    model = folder / "generator.keras"
+    if model.exists():
+        return model
+    if not (folder / "config.json").exists():
+        raise InputError(f"{folder}: is no run; give the folder that gan-audio train --out named")
+    raise InputError(
+        f"{folder}: holds no generator.keras; finish the run first (gan-audio train ... --resume)"
+    )
+
+
 # %% ../nbs/05c_weights.ipynb #0fd44dba
-def resolve_model(
-    name: str | Path,  # a shipped name, a run's folder, or a .keras file
-) -> Path:
-    "The file that `name` means."
-    path = Path(name)
-    if str(name) in list_pretrained():
+def resolve_model(name: str | Path) -> Path:
+    """Find the file of a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name of a shipped model, folder of a run, or a ``.keras`` file.
+
+    Returns
+    -------
+    Path
+        A ``.keras`` file.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
+    path, shipped = Path(name), list_pretrained()
+    if str(name) in shipped:
         return ASSETS / f"{name}.keras"
     if path.is_dir():
-        if (path / "generator.keras").exists():
-            return path / "generator.keras"
-        if not (path / "config.json").exists():
-            raise InputError(f"{path}: is no run; give the folder that gan-audio train --out named")
-        raise InputError(
-            f"{path}: holds no generator.keras; finish the run first (gan-audio train ... --resume)"
-        )
+        return _resolve_run(path)
     if path.suffix == ".keras" and path.exists():
         return path
+    if str(name) in _RENAMED_MODELS:
+        raise InputError(f"{name}: is called {_RENAMED_MODELS[str(name)]} now; give that name")
     raise InputError(
-        f"{name}: no such model; shipped are {', '.join(list_pretrained()) or 'none'}; or give a run's folder or a .keras file"
+        f"{name}: no such model; shipped are {', '.join(shipped) or 'none'}; "
+        "or give a run's folder or a .keras file"
     )
 
 
 # %% ../nbs/05c_weights.ipynb #7db631e1
-def required_modules(
-    config: str,  # config.json of a .keras file
-) -> list[str]:
-    "The modules of this package whose layers a model needs."
+LAYER_MODULES = (  # the modules of this package that register layers
+    "gan_audio_tut.istft_gan",
+    "gan_audio_tut.metrics",
+    "gan_audio_tut.restoration_net",
+    "gan_audio_tut.vocoder",
+    "gan_audio_tut.wavegan",
+)
+
+
+def required_modules(config: str) -> list[str]:
+    "The modules of this package that config.json of a .keras file names."
     return sorted(set(re.findall(r'"(gan_audio_tut\.\w+)"', config)))
 
 
+# %% ../nbs/05c_weights.ipynb #f7a9ec20
+MAX_MODEL_BYTES = 2**30  # unpacked
+MAX_CONFIG_BYTES = 2**24
+MAX_COMPRESSION = 100  # unpacked / packed; honest files stay below 2
+
+
+def _check_sizes(path, archive):
+    "Refuse a decompression bomb by the sizes that the zip's directory states."
+    unpacked = sum(member.file_size for member in archive.infolist())
+    config = archive.getinfo("config.json").file_size
+    packed = path.stat().st_size
+    if (
+        unpacked > min(MAX_MODEL_BYTES, MAX_COMPRESSION * packed + MAX_CONFIG_BYTES)
+        or config > MAX_CONFIG_BYTES
+    ):
+        raise InputError(
+            f"{path}: {packed:,} bytes would unpack to {unpacked:,}; get the model from its maker"
+        )
+
+
+# %% ../nbs/05c_weights.ipynb #2dcb552c
+_RENAMED_LAYERS = {  # of version 0.1.0
+    "SpectralHead": "ISTFTHead",
+    "MelHead": "MelISTFTHead",
+    "Heard": "STFTFeatures",
+    "Mended": "MaskedISTFT",
+    "MelPicture": "LogMel",
+}
+
+
+def _check_layers(path, config):
+    "Refuse layers of version 0.1.0, and modules that hold no layers."
+    registered = re.findall(r'"gan_audio_tut>(\w+)"', config)
+    for old in registered:
+        if old in _RENAMED_LAYERS:
+            raise InputError(
+                f"{path}: was saved by version 0.1.0 (its layer {old} is now "
+                f"{_RENAMED_LAYERS[old]}); train it anew, or use gan_audio_tut 0.1.0"
+            )
+    for module in required_modules(config):
+        if module not in LAYER_MODULES:
+            raise InputError(
+                f"{path}: needs {module}, which holds no layers here; update the package"
+            )
+
+
+def _read_config(path):
+    with zipfile.ZipFile(path) as archive:
+        _check_sizes(path, archive)
+        config = archive.read("config.json").decode()
+    _check_layers(path, config)
+    return config
+
+
 # %% ../nbs/05c_weights.ipynb #70e772b8
-def load_model(
-    name: str | Path,  # a shipped name, a run's folder, or a .keras file
-):  # keras.Model
-    "The only loader: checks the checksum of what is shipped, and imports the modules whose layers the file names."
+def load_model(name: str | Path):
+    """Load a model; the only loader.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name of a shipped model, folder of a run, or a ``.keras`` file.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or its file is damaged, altered, too large, or not of this
+        version.
+    """
     path = resolve_model(name)
     card = list_pretrained().get(path.stem) if path.parent == ASSETS else None
-    if card and checksum(path) != card["sha256"]:
+    if card and file_hash(path) != card["sha256"]:
         raise InputError(f"{path}: does not match its card; install the package again")
     try:
-        with zipfile.ZipFile(path) as z:
-            config = z.read("config.json").decode()
+        modules = required_modules(_read_config(path))
         import keras  # only now: what is wrong so far is answered before TensorFlow loads
 
-        for module in required_modules(config):
+        for module in modules:
             importlib.import_module(module)
         return keras.saving.load_model(path, compile=False)
-    except ModuleNotFoundError as e:
-        raise InputError(
-            f"{path}: needs {e.name}, which is not installed; update the package"
-        ) from e
+    except InputError:
+        raise
     except Exception as e:
         if isinstance(e, OSError) and e.filename:
             raise  # it could not even be opened
@@ -116,55 +212,92 @@ REQUIRED_FIELDS = ("about", "data", "licence", "seed", "scores", "limits")  # of
 
 
 # %% ../nbs/05c_weights.ipynb #e379803a
-def to_float32(
-    model,  # keras.Model
-):  # keras.Model that computes in float32, with the same weights
-    "The same network without any half precision."
+def to_float32(model):
+    """Rebuild a network without any half precision, with the same weights.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Trained in any precision.
+
+    Returns
+    -------
+    keras.Model
+        `model` itself if it computes in float32 already.
+    """
     import keras
 
     config = json.dumps(keras.saving.serialize_keras_object(model))
-    plain = re.sub(r'"(mixed_)?b?float16"', '"float32"', config)
-    if plain == config:
+    float32_config = re.sub(r'"(mixed_)?b?float16"', '"float32"', config)
+    if float32_config == config:
         return model
-    twin = keras.saving.deserialize_keras_object(json.loads(plain))
-    twin.set_weights(model.get_weights())
-    return twin
+    rebuilt = keras.saving.deserialize_keras_object(json.loads(float32_config))
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
 
 
 # %% ../nbs/05c_weights.ipynb #9fee18a6
-def save_pretrained(
-    name: str,
-    model,  # keras.Model; stored in float32
-    card: dict,  # the fields of `MUST`, and what is needed to use the model: classes, mel settings, ...
-):
-    "Put a model and its card among the shipped ones."
-    if missing := [k for k in REQUIRED_FIELDS if k not in card]:
+def save_pretrained(name: str, model, card: dict):
+    """Put a model and its card among the shipped ones.
+
+    Parameters
+    ----------
+    name : str
+        Its name from now on.
+    model : keras.Model
+        Is stored in float32.
+    card : dict
+        The `REQUIRED_FIELDS`, and what is needed to use the model: classes, mel settings, ...
+
+    Raises
+    ------
+    InputError
+        If the card lacks a field.
+    """
+    if missing := [field for field in REQUIRED_FIELDS if field not in card]:
         raise InputError(
-            f"{name}: its card lacks {', '.join(missing)}; write them down before they are forgotten"
+            f"{name}: its card lacks {', '.join(missing)}; "
+            "write them down before they are forgotten"
         )
-    save_model(ASSETS / f"{name}.keras", to_float32(model))
-    card = card | {"parameters": model.count_params(), "sha256": checksum(ASSETS / f"{name}.keras")}
-    with atomic_write(ASSETS / f"{name}.json") as part:
+    path = ASSETS / f"{name}.keras"
+    save_model(path, to_float32(model))
+    card = card | {"parameters": model.count_params(), "sha256": file_hash(path)}
+    with atomic_write(path.with_suffix(".json")) as part:
         part.write_text(json.dumps(card, indent=1) + "\n")
 
 
 # %% ../nbs/05c_weights.ipynb #22986f55
-def model_card(
-    name: str | Path,  # a shipped name, a run's folder, or a .keras file
-) -> dict:
-    "What is known of a model: the card of a shipped one, config.json of a run, nothing of a bare file."
-    if str(name) in list_pretrained():
-        return list_pretrained()[str(name)]
+def _read_run_config(path):
+    try:
+        config = json.loads(path.read_text())
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: is damaged; restore it from the run that made it")
+    check_renamed_settings(path, config)
+    return config
+
+
+def model_card(name: str | Path) -> dict:
+    """What is known of a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name of a shipped model, folder of a run, or a ``.keras`` file.
+
+    Returns
+    -------
+    dict
+        The card of a shipped model, config.json of a run, nothing for a bare file.
+    """
+    shipped = list_pretrained()
+    if str(name) in shipped:
+        return shipped[str(name)]
     config = Path(name) / "config.json"  # there before the run is finished
     if not config.exists():
         path = resolve_model(name)
         config = path.with_name("config.json")
         if path.name != "generator.keras" or not config.exists():
             return {}
-    try:
-        card = json.loads(config.read_text())
-    except ValueError:
-        card = None
-    if not isinstance(card, dict):
-        raise InputError(f"{config}: is damaged; restore it from the run that made it")
-    return card
+    return _read_run_config(config)
