@@ -31,7 +31,7 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 bench: .venv/bench                        ## measure the claims again; some ten hours, on the data in GAN_AUDIO_TUT_DATA_DIR
 	$(BIN)/python tools/make_voices.py runs/voices --minutes 100
 	$(BIN)/python tools/fetch_speech.py runs/real
-	for b in mel.py step.py health.py speak.py hour.py listeners.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
+	for b in mel.py step.py health.py speak.py hour.py classifiers.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
 	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py taught 8000" "vocoder.py leaning 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
 	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" "vocoder.py judge 16000 --on test --shipped" \

@@ -48,60 +48,10 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from .audio import InputError, db_to_amplitude, fix_length, rms
+from .audio import InputError, db_to_amplitude, fix_length, frame_rms, rms
 from .audio_io import load, open_audio, stream
 
 log = logging.getLogger(__name__)
-
-
-# %% ../nbs/06_datasets.ipynb #8c6d555a
-@dataclass(frozen=True, eq=False)
-class AudioDataset:
-    """Labelled clips of one length and sampling rate.
-
-    Parameters
-    ----------
-    name : str
-        Name of the data, as messages print it.
-    sr : int
-        Sampling rate in Hz.
-    classes : tuple of str
-        Name of each class.
-    audio : np.ndarray, shape (clips, samples)
-        Waveforms, float32 in [-1, 1].
-    labels : np.ndarray of int, shape (clips,)
-        Class of each clip, as an index into `classes`.
-    speakers : np.ndarray of int, shape (clips,), optional
-        Speaker of each clip, as an index into `speaker_names`.
-    speaker_names, files : tuple of str
-        Name of each speaker; file that each clip came from.
-    """
-
-    name: str
-    sr: int
-    classes: tuple[str, ...]
-    audio: np.ndarray
-    labels: np.ndarray
-    speakers: np.ndarray | None = None
-    speaker_names: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        _check_dataset(self)
-
-    def __len__(self):
-        return len(self.audio)
-
-    def __repr__(self):
-        return f"AudioDataset({self.name}: {_summary(self)})"
-
-    def select(self, index: np.ndarray | slice) -> "AudioDataset":
-        "The clips at `index`: integers, a slice or a boolean mask."
-        return _select(self, index)
-
-    def digest(self) -> str:
-        "Fingerprint of audio and labels: 16 hex digits of their SHA-256, whatever the path is."
-        return _digest(self.audio, self.labels)
 
 
 # %% ../nbs/06_datasets.ipynb #8c6d5561
@@ -167,6 +117,48 @@ def _digest(*arrays, block_bytes=2**20):
         for start in range(0, len(array), rows):
             sha256.update(np.ascontiguousarray(array[start : start + rows]))
     return sha256.hexdigest()[:16]
+
+
+# %% ../nbs/06_datasets.ipynb #8c6d555a
+@dataclass(frozen=True, eq=False)
+class AudioDataset:
+    """Labelled clips of one length and sampling rate.
+
+    Parameters
+    ----------
+    name, sr : str, int
+        Name of the data; sampling rate in Hz.
+    classes, speaker_names, files : tuple of str
+        Name of each class and of each speaker; file that each clip came from.
+    audio : np.ndarray, shape (clips, samples)
+        Waveforms, float32 in [-1, 1].
+    labels, speakers : np.ndarray of int, shape (clips,)
+        Index into `classes`, and into `speaker_names` where speakers are known.
+    """
+
+    name: str
+    sr: int
+    classes: tuple[str, ...]
+    audio: np.ndarray
+    labels: np.ndarray
+    speakers: np.ndarray | None = None
+    speaker_names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    __post_init__ = _check_dataset
+
+    def __len__(self):
+        return len(self.audio)
+
+    def __repr__(self):
+        return f"AudioDataset({self.name}: {_summary(self)})"
+
+    def select(self, index: np.ndarray | slice) -> "AudioDataset":
+        "The clips at `index`: integers, a slice or a boolean mask."
+        return _select(self, index)
+
+    def digest(self) -> str:
+        "Fingerprint of audio and labels: 16 hex digits of their SHA-256, whatever the path is."
+        return _digest(self.audio, self.labels)
 
 
 # %% ../nbs/06_datasets.ipynb #acbe1cc3
@@ -469,9 +461,7 @@ def _retrieve(name, home, target):
 
 # %% ../nbs/06_datasets.ipynb #541b1a39
 def download(name: str) -> Path:
-    """Download a dataset once, check its hash and unpack it.
-
-    No other function of this module uses the network.
+    """Download a dataset once, check its hash and unpack it; nothing else uses the network.
 
     Parameters
     ----------
@@ -833,9 +823,9 @@ MIN_SECONDS = 0.02
 
 
 def _frame_rms(y, frame_length):
-    "RMS of each frame about its own mean, since a constant offset is silence."
+    "RMS of each whole frame about its own mean, since a constant offset is silence."
     whole = len(y) // frame_length * frame_length
-    return y[:whole].reshape(-1, frame_length).std(axis=1)
+    return frame_rms(y[:whole], frame_length, remove_mean=True)
 
 
 def _drop_leading_silence(y, frame_length, threshold):
@@ -897,10 +887,15 @@ def segments(path: str | Path, *, sr: int, samples: int) -> Iterator[np.ndarray]
         raise InputError(f"{path}: {problem}; record it again or remove it")
 
 
-# %% ../nbs/06_datasets.ipynb #fb30d24f
+# %% ../nbs/06_datasets.ipynb #fb30d24e
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"}
 
 
+def _is_audio_name(name):
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+# %% ../nbs/06_datasets.ipynb #fb30d24f
 def find_audio_files(root: str | Path, *, strict: bool = False) -> list[Path]:
     """List the audio files below a folder, without hidden ones.
 
@@ -936,10 +931,6 @@ def find_audio_files(root: str | Path, *, strict: bool = False) -> list[Path]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         found += [Path(folder, name) for name in sorted(names) if _is_audio_name(name)]
     return found
-
-
-def _is_audio_name(name):
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 # %% ../nbs/06_datasets.ipynb #fb30d251
@@ -1019,8 +1010,8 @@ def audio_folder(
     strict : bool
         Whether one bad file is an error; otherwise it is named and skipped.
     limit : int
-        Most clips in all. The classes share it by need: what small ones do not use goes to the
-        large ones. 20000 clips of 8192 samples take 655 MB.
+        Most clips in all, but at least one of each class. The classes share it by need: what small
+        ones do not use goes to the large ones. 20000 clips of 8192 samples take 655 MB.
 
     Returns
     -------
@@ -1062,11 +1053,23 @@ def _read_folder(root, class_of, read, sr, samples, strict):
     return AudioDataset(root.resolve().name, sr, classes, audio, labels, files=files)
 
 
-# %% ../nbs/06_datasets.ipynb #bb33045d
+# %% ../nbs/06_datasets.ipynb #bb33045c
 DATASETS = {"drums": drums, "digits": digits, "fsdd": fsdd, "sc09": sc09}
 
 
-def load_dataset(data: str | Path, split: str = "train", **options) -> AudioDataset:
+def _warn_of_folder(name):
+    "Say so if a folder has the name of a built-in dataset."
+    if os.path.isdir(name):
+        log.warning(
+            "%s: this is the built-in dataset, not the folder of that name; "
+            "for the folder, write ./%s",
+            name,
+            name,
+        )
+
+
+# %% ../nbs/06_datasets.ipynb #bb33045d
+def load_dataset(data: str | Path, split: str = "train", **options: object) -> AudioDataset:
     """Open a dataset by its name, or a folder of recordings by its path.
 
     Parameters
@@ -1076,7 +1079,7 @@ def load_dataset(data: str | Path, split: str = "train", **options) -> AudioData
         dataset; write ``./drums`` for the folder.
     split : str
         "train", "valid" or "test", or several joined with "+". A folder has only "train".
-    **options
+    **options : object
         Keyword arguments of `drums`, `fsdd`, `sc09` or `audio_folder`.
 
     Returns
@@ -1089,13 +1092,7 @@ def load_dataset(data: str | Path, split: str = "train", **options) -> AudioData
         If there is no such dataset, folder or split.
     """
     if data in DATASETS:
-        if os.path.isdir(data):
-            log.warning(
-                "%s: this is the built-in dataset, not the folder of that name; "
-                "for the folder, write ./%s",
-                data,
-                data,
-            )
+        _warn_of_folder(data)
         return DATASETS[data](split, **options)
     if not str(data) or not os.path.exists(os.path.expanduser(data)):
         known = ", ".join(DATASETS)

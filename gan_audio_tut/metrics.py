@@ -84,16 +84,12 @@ def build_classifier(
 
     Parameters
     ----------
-    classes, speakers : int
-        Number of classes and of speakers; without speakers there is no output for them.
-    samples : int
-        Length of a clip.
+    classes, speakers, samples : int
+        Number of classes and of speakers (0 leaves that output out); length of a clip.
     config : MelConfig, optional
         Settings of the spectrogram; by default `MelConfig()`.
-    base_channels : int
-        Channels of the first convolution.
-    features : int
-        Size of the penultimate layer, in which distances are measured.
+    base_channels, features : int
+        Channels of the first convolution; size of the layer in which distances are measured.
 
     Returns
     -------
@@ -113,6 +109,13 @@ def build_classifier(
         head = layers.Dense(speakers, name="speaker")
         outputs["speaker"] = head(layers.Dense(features, activation="relu")(x))
     return keras.Model(waveform, outputs, name="classifier")
+
+
+# %% ../nbs/07_metrics.ipynb #7fbf1bb2
+def _uniform(n, seed, stream, low, high):
+    "Random numbers, (n, 1); each stream of a seed gives others."
+    stream_seed = seed + tf.constant([0, stream], seed.dtype)
+    return tf.random.stateless_uniform((n, 1), stream_seed, low, high)
 
 
 # %% ../nbs/07_metrics.ipynb #7fbf1bb3
@@ -143,19 +146,15 @@ def augment(
     -------
     tf.Tensor, shape (B, samples)
     """
-    batch, samples, seed = tf.shape(y)[0], y.shape[1], tf.convert_to_tensor(seed)
+    n, samples, seed = tf.shape(y)[0], y.shape[1], tf.convert_to_tensor(seed)
     max_shift = int(shift * samples)
-
-    def uniform(stream, low, high):
-        stream = tf.constant([0, stream], seed.dtype)
-        return tf.random.stateless_uniform((batch, 1), seed + stream, low, high)
-
-    start = tf.cast(uniform(0, 0.0, 2 * max_shift + 1.0), tf.int32)  # 0 to 2 * max_shift
+    start = tf.cast(_uniform(n, seed, 0, 0.0, 2 * max_shift + 1.0), tf.int32)  # 0 to 2 * max_shift
     padded = tf.pad(y, [(0, 0), (max_shift, max_shift)])
     shifted = tf.gather(padded, start + tf.range(samples), batch_dims=1)
+    gain = 10 ** (_uniform(n, seed, 1, -gain_db, gain_db) / 20)
+    level = 10 ** (_uniform(n, seed, 2, *noise_db) / 20)
     noise = tf.random.stateless_normal(tf.shape(y), seed + tf.constant([0, 3], seed.dtype))
-    gain = 10 ** (uniform(1, -gain_db, gain_db) / 20)
-    return shifted * gain + noise * 10 ** (uniform(2, *noise_db) / 20)
+    return shifted * gain + noise * level
 
 
 # %% ../nbs/07_metrics.ipynb #ec3bbad3
@@ -206,10 +205,8 @@ def train_classifier(
         From `build_classifier`. It is trained in place.
     train, valid : AudioDataset
         Clips to learn from, and clips that are only evaluated after each epoch.
-    epochs : int
-        Passes over the training clips.
-    seed : int
-        Of the order and the augmentation.
+    epochs, seed : int
+        Passes over the training clips; seed of the order and the augmentation.
     verbose : int
         As in `keras.Model.fit`.
 
@@ -508,6 +505,15 @@ def _take(outputs, index):
     return {name: values[index] for name, values in outputs.items()}
 
 
+# %% ../nbs/07_metrics.ipynb #1aeb22c1
+def _evaluate_subsets(outputs, labels, subsets, real, train):
+    "Metrics of each subset of the clips, given as indices."
+    return [
+        evaluate(_take(outputs, index), labels[index], real=real, train_features=train)
+        for index in subsets
+    ]
+
+
 # %% ../nbs/07_metrics.ipynb #1aeb22c2
 class Evaluator:
     """A classifier with the real clips it compares with; called on clips, it gives all metrics.
@@ -529,32 +535,25 @@ class Evaluator:
         self.classifier, self.n_per_class = classifier, _rarest_count(test)
         train_outputs = predict_features(classifier, train.audio)
         test_outputs = predict_features(classifier, test.audio)
-        self.train_features = train_outputs["features"]
         chosen = stratified_indices(test.labels, self.n_per_class)
-        self.test_outputs = _take(test_outputs, chosen)
-        (self.real_test,) = self._evaluate_subsets(test_outputs, test.labels, [chosen])
-
+        self._known = {"real": _take(test_outputs, chosen), "train": train_outputs["features"]}
+        (self.real_test,) = _evaluate_subsets(test_outputs, test.labels, [chosen], **self._known)
         draws = [stratified_indices(train.labels, self.n_per_class, seed=i) for i in range(8)]
-        self.real_train = self._evaluate_subsets(train_outputs, train.labels, draws)
+        self.real_train = _evaluate_subsets(train_outputs, train.labels, draws, **self._known)
         self.frechet_unit = np.mean([metrics["frechet"] for metrics in self.real_train])
-
-    def _evaluate_subsets(self, outputs, labels, subsets):
-        known = {"real": self.test_outputs, "train_features": self.train_features}
-        return [evaluate(_take(outputs, i), labels[i], **known) for i in subsets]
 
     def relative(self, metrics: list[dict]) -> dict:
         "Mean over several sets: shares of the real test, Fréchet in units of real train to test."
         mean = {name: np.mean([m[name] for m in metrics], axis=0) for name in metrics[0]}
-        for name in ("inception", "diversity", "nearest"):
-            mean[name] = mean[name] / self.real_test[name]
-        return mean | {"frechet": mean["frechet"] / self.frechet_unit}
+        shares = {k: mean[k] / self.real_test[k] for k in ("inception", "diversity", "nearest")}
+        return mean | shares | {"frechet": mean["frechet"] / self.frechet_unit}
 
     def __call__(self, audio: np.ndarray, labels: np.ndarray) -> dict:
         "Metrics of (N, samples) asked to be `labels`; fewer clips than the test raise Fréchet."
         audio, labels = _check_clips(audio, labels, self.classifier.input_shape[1])
         outputs = predict_features(self.classifier, audio)
         subsets = disjoint_subsets(labels, self.n_per_class)
-        return self.relative(self._evaluate_subsets(outputs, labels, subsets))
+        return self.relative(_evaluate_subsets(outputs, labels, subsets, **self._known))
 
 
 # %% ../nbs/07_metrics.ipynb #d7f36aa2

@@ -132,7 +132,7 @@ def training_sounds(
         else words
     )
     long = (
-        audio_folder(voices, sr, samples).audio
+        audio_folder(voices, sr=sr, samples=samples).audio
         if voices
         else random_word_sequences(words, len(words), samples, seed + 1)
     )

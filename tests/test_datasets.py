@@ -680,7 +680,7 @@ def test_silence_is_cut_and_quiet_is_kept(tmp_path):
     gap, hit = np.zeros(12000), sound(0.8)
     y = 0.01 * np.concatenate([gap, hit, gap, hit, gap])
     y += audio.white_noise(6.1, 8000, level=1e-5)[: len(y)]
-    audio_io.save(tmp_path / "hits.wav", y, 8000, "FLOAT")
+    audio_io.save(tmp_path / "hits.wav", y, 8000, subtype="FLOAT")
     clips = datasets.audio_folder(tmp_path)
     assert len(clips) == 2 and (np.abs(clips.audio[:, :80]).max(1) > 1e-4).all()
     assert np.allclose(np.sort(np.abs(clips.audio).max(1)), 0.005, rtol=0.02)
@@ -688,7 +688,7 @@ def test_silence_is_cut_and_quiet_is_kept(tmp_path):
 
 def test_a_long_recording_is_cut_without_loss(tmp_path):
     y = audio.white_noise(30, 8000, level=0.2).clip(-0.9, 0.9)
-    audio_io.save(tmp_path / "y.wav", y, 8000, "FLOAT")
+    audio_io.save(tmp_path / "y.wav", y, 8000, subtype="FLOAT")
     clips = datasets.audio_folder(tmp_path, samples=4096)
     whole = len(y) // 4096
     # sound that goes on is cut edge to edge
