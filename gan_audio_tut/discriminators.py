@@ -110,7 +110,7 @@ class MultiDiscriminator(keras.Model):
         super().__init__([*inputs, *label], [joined, *features] if features else joined, **kwargs)
 
 
-# %% ../nbs/08a_discriminators.ipynb #795449e5
+# %% ../nbs/08a_discriminators.ipynb #245b4e7f
 def _conv_stack(x, layer, channels, kernel, strides):
     "Convolutions with leaky ReLU: the last output, and a list of all of them."
     features = []
@@ -121,7 +121,7 @@ def _conv_stack(x, layer, channels, kernel, strides):
     return x, features
 
 
-# %% ../nbs/08a_discriminators.ipynb #f8f115e0
+# %% ../nbs/08a_discriminators.ipynb #f3c7944b
 def patch_discriminator(bins: int, base_channels: int = 16) -> keras.Model:
     """A PatchGAN on spectrograms: 2-D convolutions, one logit for each 70 x 70 patch.
 
@@ -220,7 +220,7 @@ def period_discriminator(
     return keras.Model(waveform, [logits, *features], name=f"period_{period}")
 
 
-# %% ../nbs/08a_discriminators.ipynb #2e1142d1
+# %% ../nbs/08a_discriminators.ipynb #41a76ba2
 def conditional_discriminator(discriminator: keras.Model, bins: int) -> keras.Model:
     """A discriminator of one spectrogram, conditioned on another.
 

@@ -317,7 +317,7 @@ def make_d_transform(config: MelConfig, recipe: ISTFTGANConfig):
     return d_transform
 
 
-# %% ../nbs/09a_istft_gan.ipynb #81dec4fc
+# %% ../nbs/09a_istft_gan.ipynb #ed23c199
 def _build_discriminator(num_classes, frames, config, recipe):
     "The discriminators that read what `make_d_transform` gives."
     discriminators = [

@@ -46,7 +46,7 @@ from .mel import MelConfig, log_mel, log_mel_to_audio, log_mel_to_mel, mel_spect
 from .training import Task, TrainState, epoch_indices, sample_latent
 
 
-# %% ../nbs/08_specgan.ipynb #6f79bb0d
+# %% ../nbs/08_specgan.ipynb #70e64a03
 def _check_labels(labels, generator):
     "Labels as (N,) int32, once each is known to be a class of the generator."
     labels = np.asarray(labels, np.int32)
@@ -114,7 +114,7 @@ def sample(
     return np.concatenate(generated)
 
 
-# %% ../nbs/08_specgan.ipynb #6a88b10f
+# %% ../nbs/08_specgan.ipynb #12bca846
 class MelVocoder(Protocol):
     """What `decode_audio` asks of a vocoder.
 
@@ -140,7 +140,7 @@ def _check_vocoder(vocoder, config):
         raise InputError(f"{name}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
 
 
-# %% ../nbs/08_specgan.ipynb #60199609
+# %% ../nbs/08_specgan.ipynb #6f2cd59c
 def _fade(y, sr, *, fade_in=0.001, fade_out=0.01):
     "Linear fades of `fade_in` and `fade_out` seconds: no click where y starts or ends loudly."
     t = np.arange(y.shape[1]) / sr

@@ -158,7 +158,7 @@ def _check_wave_dataset(dataset, recipe):
         raise InputError(f"phase_shuffle {recipe.phase_shuffle}: {problem}; give less")
 
 
-# %% ../nbs/09_wavegan.ipynb #73aaacd1
+# %% ../nbs/09_wavegan.ipynb #35cc85f5
 def build_wavegan(
     dataset: AudioDataset,
     recipe: WaveGANConfig | None = None,
