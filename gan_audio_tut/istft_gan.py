@@ -126,6 +126,15 @@ def convnext_block(x, kernel_size: int = 7, expansion: int = 2, dilation_rate: i
     return layers.Add()([x, h])
 
 
+# %% ../nbs/09a_istft_gan.ipynb #ec9695be
+def _frame_features(x, frames, base_channels, norm):
+    "From (B, n) to (B, frames, 16 * base_channels), by transposed convolutions."
+    x = upsample_block(x, frames // 2, 32, base_channels, norm)  # (B, 32, 32, 16)
+    x = layers.Conv2DTranspose(base_channels // 2, (4, 3), (2, 1), padding="same")(x)
+    x = layers.ReLU()(norm_layer(x, norm))  # (B, 64, 32, 8)
+    return layers.Reshape((frames, 16 * base_channels))(x)
+
+
 # %% ../nbs/09a_istft_gan.ipynb #58875387
 def istft_generator(
     latent_dim: int = 64,
@@ -144,24 +153,16 @@ def istft_generator(
 
     Parameters
     ----------
-    latent_dim : int
-        Size of z.
-    num_classes : int
-        With 0 there is no label input.
+    latent_dim, num_classes : int
+        Size of z, and number of classes; with 0 there is no label input.
     frames : int
         Frames of the waveform, a multiple of 16.
-    base_channels : int
-        Channels of the transposed convolutions, as in `spectrogram_generator`.
-    dim : int
-        Channels of the ConvNeXt blocks.
-    blocks : int
-        How many of them.
-    norm : {"batch", "pixel", None}
-        After the transposed convolutions, see `norm_layer`.
-    n_fft, hop_length : int
-        Of the head, in samples.
-    head : type
-        Layer class, called as ``head(n_fft, hop_length)``.
+    base_channels, norm : int, {"batch", "pixel", None}
+        Of the transposed convolutions, as in `spectrogram_generator`.
+    dim, blocks : int
+        Channels and number of the ConvNeXt blocks.
+    n_fft, hop_length, head : int, int, type
+        STFT in samples, and the layer class, called as ``head(n_fft, hop_length)``.
 
     Returns
     -------
@@ -170,11 +171,7 @@ def istft_generator(
     """
     z, label = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
     x = concat_label(z, label, num_classes)
-    x = upsample_block(x, frames // 2, 32, base_channels, norm)  # (B, 32, 32, 16)
-    x = layers.Conv2DTranspose(base_channels // 2, (4, 3), (2, 1), padding="same")(x)
-    x = layers.ReLU()(norm_layer(x, norm))  # (B, 64, 32, 8)
-    x = layers.Reshape((frames, 16 * base_channels))(x)
-    x = layers.Dense(dim)(x)  # (B, 64, 128)
+    x = layers.Dense(dim)(_frame_features(x, frames, base_channels, norm))  # (B, 64, 128)
     for _ in range(blocks):
         x = convnext_block(x)
     x = layers.RMSNormalization(axis=-1)(x)
@@ -317,7 +314,24 @@ def make_d_transform(config: MelConfig, recipe: ISTFTGANConfig):
     return d_transform
 
 
-# %% ../nbs/09a_istft_gan.ipynb #ed23c199
+# %% ../nbs/09a_istft_gan.ipynb #025a1c4d
+def _build_generator(num_classes, frames, config, recipe, head):
+    "The generator of a recipe."
+    return istft_generator(
+        recipe.latent_dim,
+        num_classes,
+        frames=frames,
+        base_channels=recipe.base_channels,
+        dim=recipe.dim,
+        blocks=recipe.blocks,
+        norm=recipe.g_norm,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        head=head,
+    )
+
+
+# %% ../nbs/09a_istft_gan.ipynb #f0cb3f5b
 def _build_discriminator(num_classes, frames, config, recipe):
     "The discriminators that read what `make_d_transform` gives."
     discriminators = [
@@ -381,18 +395,7 @@ def build_istft_gan(
     frames = dataset.audio.shape[1] // config.hop_length
     num_classes = len(dataset.classes) if recipe.conditional else 0
     keras.utils.set_random_seed(seed)
-    generator = istft_generator(
-        recipe.latent_dim,
-        num_classes,
-        frames=frames,
-        base_channels=recipe.base_channels,
-        dim=recipe.dim,
-        blocks=recipe.blocks,
-        norm=recipe.g_norm,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        head=head,
-    )
+    generator = _build_generator(num_classes, frames, config, recipe, head)
     discriminator = _build_discriminator(num_classes, frames, config, recipe)
     batch = make_batch_fn(dataset.audio, dataset.labels, recipe)
     d_inputs = dict(
