@@ -170,8 +170,8 @@ def istft_generator(
         (z (B, latent_dim), label (B,)) -> waveforms (B, frames * hop_length).
     """
     z, label = keras.Input((latent_dim,)), keras.Input((), dtype="int32")
-    x = concat_label(z, label, num_classes)
-    x = layers.Dense(dim)(_frame_features(x, frames, base_channels, norm))  # (B, 64, 128)
+    x = _frame_features(concat_label(z, label, num_classes), frames, base_channels, norm)
+    x = layers.Dense(dim)(x)  # (B, 64, 128)
     for _ in range(blocks):
         x = convnext_block(x)
     x = layers.RMSNormalization(axis=-1)(x)
