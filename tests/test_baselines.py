@@ -59,7 +59,7 @@ def test_silence_with_gaps_is_silence(inpaint):
     "missing", [np.zeros(99, bool), np.zeros(100, np.float32), np.zeros((1, 100), bool)]
 )
 def test_a_mask_that_does_not_fit_is_refused(inpaint, missing):
-    with pytest.raises(InputError, match="missing: .*give a bool for each sample"):
+    with pytest.raises(InputError, match=r"missing: .*give a bool for each sample"):
         inpaint(np.zeros(100, np.float32), missing)
 
 
