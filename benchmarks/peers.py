@@ -3,7 +3,7 @@
 benchmarks/vocoder.py starts this script in an environment of its own:
 
     pip install torch torchaudio transformers vocos
-    python benchmarks/vocoder.py judge 16000 --peers other/bin/python
+    python benchmarks/vocoder.py evaluate 16000 --peers other/bin/python
 
 A line with a name on standard input runs that network once on ten seconds of sound; the answer
 is the number of seconds it took. The line `names` lists the networks.
