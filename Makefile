@@ -2,14 +2,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 METADATA := settings.ini setup.py pyproject.toml
 
-.PHONY: demo test lab book bench clean
+.PHONY: demo test lint export lab book bench clean
 
 demo: .venv/installed                     ## hear it: fills the folder demo/
 	$(BIN)/gan-audio demo --out demo
 
-test: .venv/developer                     ## notebooks, exported modules, behaviour
+test: lint                                ## style, notebooks, exported modules, behaviour
 	$(BIN)/nbdev-test --n-workers 2
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/developer                     ## format and style, as .pre-commit-config.yaml has it
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+export: .venv/developer                   ## notebooks -> modules; run it after editing a notebook
+	$(BIN)/ruff format --quiet nbs
+	$(BIN)/nbdev-export
+	$(BIN)/ruff format --quiet gan_audio_tut
+	$(BIN)/nbdev-clean
 
 lab: .venv/lab                            ## read and run the chapters
 	$(BIN)/jupyter lab nbs

@@ -1,6 +1,6 @@
 """GANs for audio: generation, restoration, separation. Heavy imports wait until first use."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import os
 

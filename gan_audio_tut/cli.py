@@ -16,10 +16,9 @@ __all__ = [
     "main",
 ]
 
-# %% ../nbs/18_cli.ipynb #466b98a1
+# %% ../nbs/18_cli.ipynb #383a370e
 import argparse
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -31,184 +30,164 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from . import audio_io
 from .audio import InputError
-from .audio_io import suppress_stderr
+from .audio_io import audio_info, format_of, load, open_audio, save, suppress_stderr
 
 
-# %% ../nbs/18_cli.ipynb #7ac5fd77
-def _tensorflow():
-    "Import TensorFlow and let it look for devices, which is when it talks most."
+# %% ../nbs/18_cli.ipynb #39348828
+def _import_tensorflow():
+    "Import TensorFlow and let it look for devices, which is when it prints most."
     with suppress_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
         tf.zeros(())
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    return tf
 
 
-# %% ../nbs/18_cli.ipynb #dfea5558
-RECIPES = (
-    "specgan",
-    "dcgan",
-    "wavegan",
-    "istft",
-)  # names in `backbone.RECIPES`; listed here so that --help needs no TensorFlow
-TASKS = (
-    "auto",
-    "denoise",
-    "declip",
-    "bandwidth",
-    "inpaint",
-)  # those of `restoration`; listed here for the same reason
+# %% ../nbs/18_cli.ipynb #890878e3
+RECIPES = ("specgan", "dcgan", "wavegan", "istft")  # the keys of istft_gan.RECIPES
+TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")  # those of restoration.TASKS
 
 
-# %% ../nbs/18_cli.ipynb #c0ccebe1
-def _new_folder(path):
-    "A folder to write into, or one line why not."
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: is a file; choose another folder")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-# %% ../nbs/18_cli.ipynb #b764c99e
+# %% ../nbs/18_cli.ipynb #0a671d98
 def _loader_options(args):
-    "Whatever a data set offers for training; choosing among runs by a validation split is the user's business."
+    "What a data set offers for training. Model selection on a validation split is up to the user."
     if args.data in ("fsdd", "sc09", "digits"):
         return {"split": "train+valid"}
     return {} if args.data == "drums" else {"strict": args.strict}
 
 
-# %% ../nbs/18_cli.ipynb #54b75246
-def _checkup(state, clips, mel, rows, most=200):
+def _check_outside(out, data):
+    "A run inside its own data would find its samples there and take them for recordings."
+    from gan_audio_tut import datasets
+
+    is_folder = data not in datasets.DATASETS and os.path.isdir(data)
+    if is_folder and Path(out).resolve().is_relative_to(Path(data).resolve()):
+        raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
+
+
+# %% ../nbs/18_cli.ipynb #7cf9d1f1
+def _run_config(args, dataset, recipe, mel, classes):
+    "Everything that decides the result of a run, for its config.json."
+    return {
+        "data": dataset.name,
+        "digest": dataset.digest(),
+        "clips": len(dataset),
+        "sr": dataset.sr,
+        "samples": dataset.audio.shape[1],
+        "recipe": args.recipe,
+        "seed": args.seed,
+        "classes": list(classes),
+        "mel": vars(mel),
+        "settings": vars(recipe),
+    }
+
+
+# %% ../nbs/18_cli.ipynb #1c807d34
+def _print_diagnosis(state, dataset, mel, rows, n_sounds=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import diagnostics, specgan
 
     if len(rows) < 100:
-        return print("too early for a check-up: fewer than 100 steps say nothing")
-    some = clips.select(slice(None, None, -(-len(clips) // most)))
-    made = specgan.sample(state.ema_generator, some.labels)
-    diagnostics.print_report(
-        diagnostics.diagnose(
-            rows, specgan.to_log_mel(made, mel), specgan.to_log_mel(some.audio, mel), some.labels
-        )
-    )
+        print("too early for a diagnosis: fewer than 100 steps say nothing")
+        return
+    real = dataset.select(slice(None, None, -(-len(dataset) // n_sounds)))
+    fake = specgan.sample(state.ema_generator, real.labels)
+    fake, real_mel = specgan.to_log_mel(fake, mel), specgan.to_log_mel(real.audio, mel)
+    diagnostics.print_report(diagnostics.diagnose(rows, fake, real_mel, real.labels))
 
 
-# %% ../nbs/18_cli.ipynb #13742bcd
-def _lines(every=30.0):
-    "A callback for `fit` where no bar can be drawn, such as in a log file: a line every so many seconds."
+# %% ../nbs/18_cli.ipynb #5b8d90a2
+def _line_logger(every=30.0):
+    "A callback for `fit` that prints a line every `every` seconds, for log files."
     start = last = time.perf_counter()
 
-    def say(state, scalars):
+    def log(state, scalars):
         nonlocal last
-        if (now := time.perf_counter()) - last < every:
+        now = time.perf_counter()
+        if now - last < every:
             return
         last = now
-        with suppress(OSError):  # a training does not end because nobody reads along any more
-            print(
-                f"{now - start:.0f} s, step {int(state.step)}: "
-                + ", ".join(f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars)
-            )
+        losses = [f"{k} {scalars[k]:.3f}" for k in ("d_loss", "g_loss") if k in scalars]
+        with suppress(OSError):  # training does not end because nobody reads the log any more
+            print(f"{now - start:.0f} s, step {int(state.step)}: {', '.join(losses)}")
 
-    return say
+    return log
 
 
-# %% ../nbs/18_cli.ipynb #fafa9cfe
-def _stopped(recorder, state):
-    "Ctrl-C: keep what there is, ready to be heard; the shell's own exit status for it."
+# %% ../nbs/18_cli.ipynb #043f4170
+def _keep_interrupted(checkpoints, state):
+    "After Ctrl-C: keep the finished steps, ready to be heard and to be resumed."
     from gan_audio_tut import runs
 
-    if recorder.metrics.last.get("step", 0) == int(state.step):
-        recorder.finish(state)
-    kept = runs.list_checkpoints(recorder.run)
-    print(
-        f"\nstopped; {f'step {int(kept[-1].stem)} is kept' if kept else 'no step was finished'}: add --resume to go on"
-    )
+    checkpoints.finish_interrupted(state)
+    kept = runs.list_checkpoints(checkpoints.run)
+    what = f"step {int(kept[-1].stem)} is kept" if kept else "no step was finished"
+    print(f"\nstopped; {what}: add --resume to go on")
     return 130
 
 
-# %% ../nbs/18_cli.ipynb #c2fa950d
-def _outside(out, data):
-    "A run within its own data would find its samples there and take them for recordings."
-    from gan_audio_tut import datasets
+# %% ../nbs/18_cli.ipynb #9ddb338d
+def _train(args, state, checkpoints, seconds):
+    "The loop of chapter 05, with a bar on a terminal and lines elsewhere."
+    from gan_audio_tut import runs, training
 
-    if (
-        data not in datasets.DATASETS
-        and os.path.isdir(data)
-        and Path(out).resolve().is_relative_to(Path(data).resolve())
-    ):
-        raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
-
-
-# %% ../nbs/18_cli.ipynb #dd92d2db
-def _digest(clips):
-    "What the clips are, whatever the path to them is called."
-    return hashlib.sha256(clips.audio.tobytes() + clips.labels.tobytes()).hexdigest()[:16]
+    on_terminal = sys.stdout.isatty()
+    callbacks = [checkpoints] if on_terminal else [checkpoints, _line_logger()]
+    with runs.graceful_interrupt() as interrupt:
+        callbacks.append(interrupt)
+        training.fit(state, args.steps, seconds, callbacks, progress=on_terminal)
 
 
-# %% ../nbs/18_cli.ipynb #b392a0a5
-def train_command(args):
-    "gan-audio train"
+# %% ../nbs/18_cli.ipynb #ac88f7f8
+def _check_and_load(args):
+    "The data set of a training, once the call and the run's folder are known to be all right."
     from gan_audio_tut import datasets, runs
 
     if args.minutes is None and args.steps is None:
         args.minutes = 10.0
     runs.check_run_dir(args.out, args.resume)
-    _outside(args.out, args.data)
-    clips = datasets.load_dataset(args.data, **_loader_options(args))
-    config = {
-        "data": clips.name,
-        "digest": _digest(clips),
-        "clips": len(clips),
-        "sr": clips.sr,
-        "samples": clips.audio.shape[1],
-        "recipe": args.recipe,
-        "seed": args.seed,
-    }
-    _tensorflow()
-    from gan_audio_tut import istft_gan, specgan, training
+    _check_outside(args.out, args.data)
+    return datasets.load_dataset(args.data, **_loader_options(args))
 
-    recipe, mel = istft_gan.RECIPES[args.recipe], specgan.infer_mel_config(clips)
-    classes = clips.classes if recipe.conditional else ("sound",)
-    config |= {"classes": list(classes), "mel": vars(mel), "settings": vars(recipe)}
-    run = runs.open_run(args.out, config, args.resume)
-    state = istft_gan.build_recipe(args.recipe, clips, mel, args.seed)
-    sample = lambda folder, step: specgan.save_samples(
-        folder, step, state.ema_generator, classes, mel
+
+# %% ../nbs/18_cli.ipynb #03d643c1
+def train_command(args):
+    "gan-audio train"
+    dataset = _check_and_load(args)
+    _import_tensorflow()
+    from gan_audio_tut import istft_gan, runs, specgan
+
+    recipe, mel = istft_gan.RECIPES[args.recipe], specgan.infer_mel_config(dataset)
+    classes = dataset.classes if recipe.conditional else ("sound",)
+    run = runs.open_run(args.out, _run_config(args, dataset, recipe, mel, classes), args.resume)
+    state = istft_gan.build_recipe(args.recipe, dataset, mel, args.seed)
+
+    def save_samples(folder, step):
+        specgan.save_samples(folder, step, state.ema_generator, classes, mel)
+
+    checkpoints = runs.CheckpointCallback(
+        run, state, save_samples, args.checkpoint_every, args.sample_every
     )
-    recorder = runs.CheckpointCallback(run, state, sample, args.checkpoint_every, args.sample_every)
     if args.resume:
         print(f"resumed at step {int(state.step)}", flush=True)
-    seconds = args.minutes and max(60 * args.minutes - recorder.before["wall_s"], 0)
+    seconds = args.minutes and max(60 * args.minutes - checkpoints.elapsed["wall_s"], 0)
     if seconds == 0 or (args.steps and int(state.step) >= args.steps):
         print(f"{run}: has used this budget already; give it more --minutes or --steps")
-    print(
-        f"{clips}; recipe {args.recipe}: {state.task.generator.count_params():,} + {state.task.discriminator.count_params():,} parameters"
-    )
-    bar = sys.stdout.isatty()
+    sizes = [f"{net.count_params():,}" for net in (state.task.generator, state.task.discriminator)]
+    print(f"{dataset}; recipe {args.recipe}: {' + '.join(sizes)} parameters")
     try:
-        with runs.graceful_interrupt() as stop:
-            training.fit(
-                state,
-                args.steps,
-                seconds,
-                [recorder, *([] if bar else [_lines()]), stop],
-                progress=bar,
-            )
+        _train(args, state, checkpoints, seconds)
     except KeyboardInterrupt:
-        return _stopped(recorder, state)
-    recorder.finish(state)
-    _checkup(state, clips, mel, runs.read_csv(run / "metrics.csv"))
-    print(
-        f"{run}: step {int(state.step)}; hear it with: gan-audio generate --model {shlex.quote(str(run))} --label={shlex.quote(classes[0])} --out out.wav"
-    )
+        return _keep_interrupted(checkpoints, state)
+    checkpoints.finish(state)
+    _print_diagnosis(state, dataset, mel, runs.read_csv(run / "metrics.csv"))
+    listen = f"--model {shlex.quote(str(run))} --label={shlex.quote(classes[0])} --out out.wav"
+    print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate {listen}")
 
 
-# %% ../nbs/18_cli.ipynb #a65cd5a7
+# %% ../nbs/18_cli.ipynb #c05cf3d8
 def generate_command(args):
     "gan-audio generate"
     from gan_audio_tut import speak
@@ -218,123 +197,138 @@ def generate_command(args):
     out = Path(args.out)
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give a file name that ends in .wav")
-    audio_io.format_of(out)
-    _tensorflow()
+    format_of(out)
+    _import_tensorflow()
     for k in range(args.count):
         path = out if args.count == 1 else out.with_stem(f"{out.stem}-{k:03d}")
-        audio_io.save(path, *speak.generate(args.label, args.seed + k, model))
+        y, sr = speak.generate(args.label, seed=args.seed + k, model=model)
+        save(path, y, sr)
         print(path)
 
 
-# %% ../nbs/18_cli.ipynb #73ea1f5a
+# %% ../nbs/18_cli.ipynb #0d60a6d0
+_interrupted = threading.Event()  # set once the user has asked for the end
+
+
+def _raise_if_interrupted():
+    "Raise an interrupt that a bare `except:` has swallowed."
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+# %% ../nbs/18_cli.ipynb #088cdf2d
+class _RestoreProgress:
+    "A bar over the seconds of all files, on a terminal only; it also notices an interrupt."
+
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(), disable=not sys.stdout.isatty())
+        self.task = self.bar.add_task("", clock="", total=None)
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        self.bar.stop()
+
+    def update(self, done, total):
+        "Seconds of sound that are done, of how many."
+        _raise_if_interrupted()
+        clock = f"{_clock(done)} of {_clock(total)}"
+        self.bar.update(self.task, completed=done, total=total, clock=clock)
+
+    def print(self, line):
+        "A line above the bar."
+        line = line.replace("\n", "\\n")
+        if self.bar.disable:
+            print(line)
+        else:
+            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _clock(seconds):
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+    "h:mm:ss"
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-# %% ../nbs/18_cli.ipynb #9a3a015e
-def _hourglass():
-    "How much sound is done, of how much, and the time that the rest will take: one line that is written over and over."
-    first = None
-
-    def show(done, total):
-        nonlocal first
-        first = first or (time.perf_counter(), done)  # what was done before is no measure
-        left = (
-            (time.perf_counter() - first[0]) * (total - done) / (done - first[1])
-            if done > first[1]
-            else 0
-        )
-        print(
-            f"\r{_clock(done)} of {_clock(total)}" + f", {_clock(left)} to go   " * (left > 0),
-            end="",
-            flush=True,
-        )
-
-    return show
-
-
-# %% ../nbs/18_cli.ipynb #797a1874
-def _to_restore(args):
-    "Source and target, checked as far as can be before TensorFlow comes."
-
+# %% ../nbs/18_cli.ipynb #8a5a5572
+def _restore_paths(args):
+    "Source and target, checked as far as possible before TensorFlow is imported."
     if not args.out:
         raise InputError("the name to write to is empty; give a file's or a folder's")
     source, target = Path(args.source), Path(args.out)
     if source.is_dir():
         return source, target
-    with audio_io.open_audio(source) as f:
-        seconds = f.frames / f.samplerate
+    open_audio(source).close()
     if target.is_dir():
         target = target / source.name
-    audio_io.format_of(target)
+    format_of(target)
     if target.exists() and os.path.samefile(source, target):
         raise InputError(f"{target}: is the file to read from; give another name")
-    return source, target, seconds
+    return source, target
 
 
-# %% ../nbs/18_cli.ipynb #d68a4e9e
-def _unless_stopped(show):
-    "Keras has a bare `except:` around a shape, which an interrupt may fall into; then the next piece says it once more."
+# %% ../nbs/18_cli.ipynb #7bcac38f
+def _outcome(result):
+    "What became of a file, in words."
+    from gan_audio_tut.restoration import Status
 
-    def tell(*times):
-        if _stop.is_set():
-            raise KeyboardInterrupt
-        show(*times)
+    if result.status is Status.SKIPPED:
+        return f"skipped; {result.message}"
+    if result.status is Status.EXISTS:
+        return "there already; remove it to restore it once more"
+    done = list(result.tasks)
+    if result.gain_db:
+        done.append(f"{-result.gain_db:.1f} dB softer")
+    return ", ".join(done) or "left as it is"
 
-    return tell
 
-
-# %% ../nbs/18_cli.ipynb #ed6fcc1b
+# %% ../nbs/18_cli.ipynb #60580cec
 def restore_command(args):
     "gan-audio restore"
-    source, target, *seconds = _to_restore(args)
-    _tensorflow()
+    source, target = _restore_paths(args)
+    is_folder = source.is_dir()
+    _import_tensorflow()
     from gan_audio_tut import restoration
 
-    settings, bar = (
-        (args.task, args.mix, args.model),
-        _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None),
-    )
-    say = lambda line: print(
-        ("\r" + 40 * " " + "\r") * sys.stdout.isatty() + line.replace("\n", "\\n")
-    )
-    if seconds:
-        done = (
-            ", ".join(
-                restoration.restore_file(
-                    source, target, *settings, lambda done: bar(done, *seconds)
-                )
+    settings = {"task": args.task, "mix": args.mix, "model": args.model}
+    with _RestoreProgress() as progress:
+        if is_folder:
+
+            def report(result):
+                name = result.source.relative_to(source)
+                progress.print(f"{name}: {_outcome(result)}")
+
+            results = restoration.restore_folder(
+                source, target, **settings, on_result=report, progress=progress.update
             )
-            or restoration.UNCHANGED
-        )
-        say(f"{target}: {done}")
-        pairs = {(source, target): done}
-    else:
-        outcomes = restoration.restore_folder(source, target, *settings, say, bar)
-        pairs = {
-            (source / k, target / k): v for k, v in outcomes.items() if not v.startswith("skipped")
-        }
-    if args.report and pairs:
-        print(
-            restoration.write_report(
-                pairs,
-                target.with_name(target.name + ".html") if seconds else target / "report.html",
-            )
-        )
-    if skipped := 0 if seconds else len(outcomes) - len(pairs):
-        raise InputError(f"{source}: {skipped} of {len(outcomes)} skipped, see above")
+        else:
+            result = restoration.restore_file(source, target, **settings, progress=progress.update)
+            progress.print(f"{target}: {_outcome(result)}")
+            results = [result]
+    done = [r for r in results if r.status is not restoration.Status.SKIPPED]
+    if args.report and done:
+        page = target / "report.html" if is_folder else target.with_name(f"{target.name}.html")
+        pairs = {(r.source, r.target): _outcome(r) for r in done}
+        print(restoration.write_report(pairs, page))
+    if skipped := len(results) - len(done):
+        raise InputError(f"{source}: {skipped} of {len(results)} skipped, see above")
 
 
-# %% ../nbs/18_cli.ipynb #56a7bdbf
-def _reached(run):
-    "How far a run has come, from its last checkpoint's line; nothing for what is no run."
+# %% ../nbs/18_cli.ipynb #cd674164
+def _progress_of(run):
+    "How far a run has come, from the last line of its timing.csv; nothing for what is no run."
     from gan_audio_tut import runs
 
-    times = runs.read_csv(run / "timing.csv")
-    return {"reached": times[-1]} if times else {}
+    rows = runs.read_csv(run / "timing.csv")
+    return {"reached": rows[-1]} if rows else {}
 
 
-# %% ../nbs/18_cli.ipynb #3e1c5bee
 def info_command(args):
     "gan-audio info"
     from gan_audio_tut import datasets, weights
@@ -344,72 +338,74 @@ def info_command(args):
             print(f"{name:14} {card['parameters']:>9,} parameters  {card.get('about', '')}")
         return
     path = Path(args.name)
-    if (
-        not path.is_dir()
-        and path.suffix.lower() in datasets.AUDIO_SUFFIXES
-        or (path.is_file() and path.suffix != ".keras")
-    ):
-        print(f"{path}: {audio_io.audio_info(path)}")
-    else:
-        print(
-            json.dumps(
-                {k: v for k, v in weights.model_card(args.name).items() if k != "curve"}
-                | _reached(path),
-                indent=1,
-                ensure_ascii=False,
-            )
-        )
+    looks_like_audio = not path.is_dir() and path.suffix.lower() in datasets.AUDIO_SUFFIXES
+    if looks_like_audio or (path.is_file() and path.suffix != ".keras"):
+        print(f"{path}: {audio_info(path)}")
+        return
+    card = weights.model_card(args.name) | _progress_of(path)
+    card.pop("curve", None)
+    print(json.dumps(card, indent=1, ensure_ascii=False))
 
 
-# %% ../nbs/18_cli.ipynb #cf783b97
+# %% ../nbs/18_cli.ipynb #a06b24aa
+def _load_pair(args):
+    "Reference and estimate at the reference's rate; what cannot be compared is an `InputError`."
+    from gan_audio_tut.audio import resample
+
+    reference, sr = load(args.reference)
+    estimate, estimate_sr = load(args.estimate)
+    if estimate_sr != sr:
+        estimate = resample(estimate, estimate_sr, sr)
+    for path, y in ((args.reference, reference), (args.estimate, estimate)):
+        if len(y) <= 512:
+            raise InputError(f"{path}: {len(y)} samples at {sr} Hz, too few; give more than 512")
+    n = min(len(reference), len(estimate))
+    if abs(reference[:n]).max() < 1e-6:
+        part = "is" if n == len(reference) else f"its first {n / sr:.3f} s are"
+        raise InputError(f"{args.reference}: {part} silent; give the sound as it should be")
+    return reference, estimate, sr, estimate_sr
+
+
+# %% ../nbs/18_cli.ipynb #d8042a34
 def score_command(args):
     "gan-audio score"
-    from gan_audio_tut import audio
-
-    x, sr = audio_io.load(args.reference)
-    y, rate = audio_io.load(args.estimate)
-    if rate != sr:
-        y = audio.resample(y, rate, sr)
-    for path, v in ((args.reference, x), (args.estimate, y)):
-        if len(v) <= 512:
-            raise InputError(f"{path}: {len(v)} samples at {sr} Hz, too few; give more than 512")
-    n = min(len(x), len(y))
-    if abs(x[:n]).max() < 1e-6:
-        raise InputError(
-            f"{args.reference}: {'is' if n == len(x) else f'its first {n / sr:.3f} s are'} silent; give the sound as it should be"
-        )
-    _tensorflow()
+    reference, estimate, sr, estimate_sr = _load_pair(args)
+    _import_tensorflow()
     from gan_audio_tut import fidelity
 
-    if rate != sr:
-        print(
-            f"{args.estimate}: {rate} Hz, {args.reference}: {sr} Hz; compared at the reference's rate"
-        )
-    if abs(len(x) - len(y)) > 1:
-        print(
-            f"{args.estimate}: {len(y) / sr:.3f} s, {args.reference}: {len(x) / sr:.3f} s; what both have is compared"
-        )
-    if late := fidelity.estimate_delay(x[: 60 * sr], y[: 60 * sr], max_delay=sr):
-        print(
-            f"{args.estimate}: seems {abs(late)} samples {'late' if late > 0 else 'early'}; SI-SDR and SNR mean little"
-        )
-    found = fidelity.score(x[:n], y[:n], sr)
-    print(fidelity.format_table({Path(args.estimate).name: found}))
-    if "pesq" not in found:
+    if estimate_sr != sr:
+        rates = f"{args.estimate}: {estimate_sr} Hz, {args.reference}: {sr} Hz"
+        print(f"{rates}; compared at the reference's rate")
+    if abs(len(reference) - len(estimate)) > 1:
+        lengths = f"{args.estimate}: {len(estimate) / sr:.3f} s, "
+        lengths += f"{args.reference}: {len(reference) / sr:.3f} s"
+        print(f"{lengths}; what both have is compared")
+    minute = 60 * sr
+    delay = fidelity.estimate_delay(reference[:minute], estimate[:minute], max_delay=sr)
+    if delay:
+        side = "late" if delay > 0 else "early"
+        print(f"{args.estimate}: seems {abs(delay)} samples {side}; SI-SDR and SNR mean little")
+    n = min(len(reference), len(estimate))
+    scores = fidelity.score(reference[:n], estimate[:n], sr)
+    print(fidelity.format_table({Path(args.estimate).name: scores}))
+    if "pesq" not in scores:
         print("(for PESQ: pip install pesq)")
 
 
-# %% ../nbs/18_cli.ipynb #01cfe5f4
+# %% ../nbs/18_cli.ipynb #8eda82af
 def demo_command(args):
     "gan-audio demo"
-    out = _new_folder(args.out)
-    _tensorflow()
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    _import_tensorflow()
     from gan_audio_tut import demo
 
     print(demo.make_demo(out, args.minutes, progress=sys.stdout.isatty()))
 
 
-# %% ../nbs/18_cli.ipynb #efa4c23b
+# %% ../nbs/18_cli.ipynb #a213260a
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
 
@@ -417,232 +413,240 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-# %% ../nbs/18_cli.ipynb #0370a12d
-def _positive(kind):
+# %% ../nbs/18_cli.ipynb #16c6fb81
+def _number(kind, name, accepts, range_text):
+    "A type for argparse: a number of a kind, checked; `name` is what argparse calls it in errors."
+
     def parse(text):
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not positive")
+        if not accepts(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {range_text}")
         return value
 
-    parse.__name__ = {float: "number", int: "whole-number"}[
-        kind
-    ]  # argparse says "invalid number value"
+    parse.__name__ = name
     return parse
 
 
-# %% ../nbs/18_cli.ipynb #f9309e73
-def _share(text):
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def _is_positive(value):
+    return 0 < value < float("inf")
 
 
-_share.__name__ = "number"
+_POSITIVE = _number(float, "number", _is_positive, "positive")
+_POSITIVE_INT = _number(int, "whole-number", _is_positive, "positive")
+_FRACTION = _number(float, "number", lambda v: 0 <= v <= 1, "between 0 and 1")
+_SEED = _number(int, "seed", lambda v: 0 <= v < 2**32, "between 0 and 2**32 - 1")
 
 
-# %% ../nbs/18_cli.ipynb #4fcb5049
-def _seed(text):
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2**32 - 1")
-    return value
+# %% ../nbs/18_cli.ipynb #ed52c593
+def _recipe(text):
+    "The name of a recipe; the names of version 0.1 are answered with their successors."
+    successors = {"spectral": "istft", "textbook": "dcgan"}
+    if text in successors:
+        raise argparse.ArgumentTypeError(f"{text} is called {successors[text]} now")
+    return text
 
 
-_seed.__name__ = "seed"
-
-
-# %% ../nbs/18_cli.ipynb #a17d8f07
-def _train_options(p):
-    p.add_argument(
-        "data",
-        metavar="DATA",
-        help="drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)",
-    )
-    p.add_argument("--recipe", choices=RECIPES, default="specgan")
+def _add_train_options(p):
+    data_help = "drums, digits, fsdd, sc09, or a folder of audio (subfolders are classes)"
+    p.add_argument("data", metavar="DATA", help=data_help)
+    p.add_argument("--recipe", type=_recipe, choices=RECIPES, default="specgan")
     p.add_argument("--out", required=True, metavar="RUN", help="the run's folder")
     budget = p.add_mutually_exclusive_group()
-    budget.add_argument(
-        "--minutes", type=_positive(float), help="train this long in all (default 10)"
-    )
-    budget.add_argument("--steps", type=_positive(int), help="train to this step")
-    p.add_argument("--seed", type=_seed, default=0)
-    p.add_argument(
-        "--strict", action="store_true", help="one unusable file in a folder is an error"
-    )
+    minutes_help = "train this long in all (default 10)"
+    budget.add_argument("--minutes", type=_POSITIVE, help=minutes_help)
+    budget.add_argument("--steps", type=_POSITIVE_INT, help="train to this step")
+    p.add_argument("--seed", type=_SEED, default=0)
+    strict_help = "one unusable file in a folder is an error"
+    p.add_argument("--strict", action="store_true", help=strict_help)
     p.add_argument("--resume", action="store_true", help="go on with RUN, or start it")
-    p.add_argument("--checkpoint-every", type=_positive(int), default=50, metavar="N")
-    p.add_argument("--sample-every", type=_positive(int), default=500, metavar="N")
+    p.add_argument("--checkpoint-every", type=_POSITIVE_INT, default=50, metavar="N")
+    p.add_argument("--sample-every", type=_POSITIVE_INT, default=500, metavar="N")
 
 
-# %% ../nbs/18_cli.ipynb #0c690ad1
-def _parser():
-    parser = _Parser(
-        prog="gan-audio", description="GANs for sound: train, generate, restore, look inside."
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    p = verbs.add_parser("demo", help="hear what this package does, in under three minutes")
-    p.add_argument("--out", default="demo", metavar="DIR")
-    p.add_argument(
-        "--minutes", type=_positive(float), default=1.2, help="training time of the drum GAN"
-    )
-    _train_options(verbs.add_parser("train", help="train a GAN on a data set or a folder of yours"))
-    p = verbs.add_parser("generate", help="make sound from noise")
-    p.add_argument(
-        "--label", required=True, help="what to say: a class name, or a string of digits"
-    )
+# %% ../nbs/18_cli.ipynb #83266aeb
+def _add_generate_options(p):
+    label_help = "what to say: a class name, or a string of digits"
+    p.add_argument("--label", required=True, help=label_help)
     p.add_argument("--out", required=True, metavar="WAV")
     p.add_argument("--model", help="a shipped name or a run's folder")
-    p.add_argument("--count", type=_positive(int), default=1, help="how many takes")
-    p.add_argument("--seed", type=_seed, default=0)
-    p = verbs.add_parser(
-        "restore", help="mend a recording of speech: noise, clipped peaks, lost bands, holes"
-    )
+    p.add_argument("--count", type=_POSITIVE_INT, default=1, help="how many takes")
+    p.add_argument("--seed", type=_SEED, default=0)
+
+
+def _add_restore_options(p):
     p.add_argument("source", metavar="IN", help="an audio file, or a folder of them")
     p.add_argument("out", metavar="OUT", help="another file; for a folder another folder")
-    p.add_argument(
-        "--task",
-        choices=TASKS,
-        default="auto",
-        help="what to mend; auto finds out, and leaves alone what it takes for whole (it takes music for noise); declip takes the highest sample for the limit",
+    task_help = (
+        "what to restore; auto detects it and leaves undamaged sound unchanged (it takes music "
+        "for noise); declip takes the highest sample for the clipping level"
     )
-    p.add_argument("--mix", type=_share, default=1.0, help="0: as it was, 1: mended (default)")
-    p.add_argument(
-        "--model", help="a shipped restorer or a run's folder; else the one whose rate is nearest"
-    )
-    p.add_argument(
-        "--report",
-        action="store_true",
-        help="write a page with before and after, OUT.html or OUT/report.html",
-    )
-    p = verbs.add_parser("score", help="how close a sound is to what it should be")
+    p.add_argument("--task", choices=TASKS, default="auto", help=task_help)
+    mix_help = "0: the input, 1: the restored sound (default)"
+    p.add_argument("--mix", type=_FRACTION, default=1.0, help=mix_help)
+    model_help = "a shipped restorer or a run's folder; else the one with the nearest rate"
+    p.add_argument("--model", help=model_help)
+    report_help = "write a page with before and after, OUT.html or OUT/report.html"
+    p.add_argument("--report", action="store_true", help=report_help)
+
+
+# %% ../nbs/18_cli.ipynb #8e6d9411
+def _add_score_options(p):
     p.add_argument("reference", metavar="REFERENCE", help="an audio file: what it should be")
-    p.add_argument(
-        "estimate",
-        metavar="ESTIMATE",
-        help="an audio file: what it is; resampled to the reference's rate",
-    )
-    p = verbs.add_parser("info", help="what is known of a shipped model, a run or an audio file")
+    estimate_help = "an audio file: what it is; resampled to the reference's rate"
+    p.add_argument("estimate", metavar="ESTIMATE", help=estimate_help)
+
+
+def _add_demo_options(p):
+    p.add_argument("--out", default="demo", metavar="DIR")
+    minutes_help = "training time of the drum GAN"
+    p.add_argument("--minutes", type=_POSITIVE, default=1.2, help=minutes_help)
+
+
+def _add_info_options(p):
     p.add_argument("name", nargs="?", metavar="NAME|RUN|FILE")
-    return parser
 
 
-# %% ../nbs/18_cli.ipynb #5c773abc
-COMMANDS = {
-    "demo": demo_command,
-    "train": train_command,
-    "generate": generate_command,
-    "restore": restore_command,
-    "score": score_command,
-    "info": info_command,
+# %% ../nbs/18_cli.ipynb #95473c3d
+COMMANDS = {  # name -> (function, its options, what it is for)
+    "demo": (demo_command, _add_demo_options, "hear what this package does, in under 3 minutes"),
+    "train": (train_command, _add_train_options, "train a GAN on a data set or your own folder"),
+    "generate": (generate_command, _add_generate_options, "generate sound from noise"),
+    "restore": (
+        restore_command,
+        _add_restore_options,
+        "restore a recording of speech: noise, clipping, lost bandwidth, dropouts",
+    ),
+    "score": (score_command, _add_score_options, "how close a sound is to its reference"),
+    "info": (info_command, _add_info_options, "about a shipped model, a run or an audio file"),
 }
 
 
-# %% ../nbs/18_cli.ipynb #6a887a77
-def _usable_streams():
-    "Closed streams lead nowhere, instead of into the next file that is opened; a name that cannot be shown is spelt out."
+def _build_parser():
+    about = "GANs for audio: train, generate, restore, measure."
+    parser = _Parser(prog="gan-audio", description=about)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
+    )
+    for name, (_, add_options, purpose) in COMMANDS.items():
+        add_options(commands.add_parser(name, help=purpose))
+    return parser
+
+
+# %% ../nbs/18_cli.ipynb #2afd1394
+def _prepare_streams():
+    "Replace closed streams by the null device, and spell out names that cannot be shown."
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes exactly this number
-    sys.stdout, sys.stderr = (
-        sys.stdout or open(os.devnull, "w"),
-        sys.stderr or open(os.devnull, "w"),
-    )
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
-# %% ../nbs/18_cli.ipynb #13500c74
-def _writable_stdout():
-    "Whether what waits to be printed can be; if not, it is dropped, or Python would complain of it once more at its end."
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return False
-    return True
+def _discard_stdout():
+    "Drop what waits to be printed, or Python would complain about it once more at its end."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-# %% ../nbs/18_cli.ipynb #40669c5a
-def _remedy(e, verb):
-    "What to do about an `OSError`."
-    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "change its permissions, or choose another place"
-    if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return "restore or remove it, or choose another place"
-    return "free space or choose another place" + (", then add --resume" if verb == "train" else "")
+# %% ../nbs/18_cli.ipynb #7dc63757
+def _install_signal_handlers():
+    "Ctrl-C, a closed window, `kill` and a shutdown all raise `KeyboardInterrupt`."
+    _interrupted.clear()
+
+    def interrupt(*_):
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        default = (signal.SIG_DFL, signal.default_int_handler)
+        if number and signal.getsignal(number) in default:
+            signal.signal(number, interrupt)
 
 
-# %% ../nbs/18_cli.ipynb #791b519e
-class _OneLine(logging.Formatter):
+# %% ../nbs/18_cli.ipynb #ac0ff2ac
+class _OneLineFormatter(logging.Formatter):
     "A file's name may hold a line break; a message may not."
 
     def format(self, record):
         return super().format(record).replace("\n", "\\n")
 
 
-# %% ../nbs/18_cli.ipynb #1604ef63
-_stop = threading.Event()  # set once somebody has asked for the end
+def _log_to_stderr():
+    "Warnings of the library, each as one line with the command's name."
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLineFormatter("gan-audio: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-# %% ../nbs/18_cli.ipynb #5d1c77ae
-def _polite_ends():
-    "Ctrl-C, a closed window, `kill` and a shutdown end it alike, so that nothing half done stays behind."
-    _stop.clear()
-
-    def stop(*_):
-        _stop.set()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        each = getattr(signal, name, None)
-        if each and signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(each, stop)
+# %% ../nbs/18_cli.ipynb #fd9d8c58
+def _remedy(error, command):
+    "What to do about an `OSError`."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "change its permissions, or choose another place"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return "restore or remove it, or choose another place"
+    resume = ", then add --resume" if command == "train" else ""
+    return f"free space or choose another place{resume}"
 
 
-# %% ../nbs/18_cli.ipynb #199564c4
-def _problem(e, args):
-    "A mistake of the user's, or of the machine's, in one line; None for a bug."
-    if isinstance(e, (InputError, FloatingPointError)):
-        return str(e)
-    if not isinstance(e, OSError) or (e.errno is None and "disk" not in str(e)):
+def _describe_error(error, args):
+    "A mistake of the user's, or a fault of the machine, in one line; None for a bug."
+    if isinstance(error, InputError | FloatingPointError):
+        return str(error)
+    if not isinstance(error, OSError) or (error.errno is None and "disk" not in str(error)):
         return None
-    where = e.filename or (
-        getattr(args, "out", args.verb) if _writable_stdout() else "standard output"
-    )
-    return f"{where}: {e.strerror or e}; {_remedy(e, args.verb)}"
+    where = error.filename or getattr(args, "out", args.command)
+    if not error.filename:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_stdout()
+            where = "standard output"
+    return f"{where}: {error.strerror or error}; {_remedy(error, args.command)}"
 
 
-# %% ../nbs/18_cli.ipynb #3a5ac7f2
-def main(
-    argv=None,
-) -> int:  # exit status: 0 done, 1 a bug, 2 it cannot be done as called, 130 stopped by Ctrl-C or a polite `kill`, 141 its reader has left
-    "The command line; every mistake of the user's is one line on standard error."
-    _usable_streams()
-    _polite_ends()
-    args = _parser().parse_args(argv)
-    said = logging.StreamHandler()
-    said.setFormatter(_OneLine("gan-audio: %(message)s"))
-    logging.basicConfig(handlers=[said], level=logging.WARNING)
+# %% ../nbs/18_cli.ipynb #126cd2dc
+def main(argv: list[str] | None = None) -> int:
+    """The command line. Every mistake of the user's is one line on standard error.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The words after ``gan-audio``. By default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done; 2 the input or the call is wrong; 130 interrupted by Ctrl-C or
+        ``kill``; 141 the reader of the output has left, as ``head`` does. A bug raises, which
+        Python turns into 1.
+    """
+    _prepare_streams()
+    _install_signal_handlers()
+    args = _build_parser().parse_args(argv)
+    _log_to_stderr()
+    run_command, *_ = COMMANDS[args.command]
     try:
-        status = COMMANDS[args.verb](args) or 0
+        status = run_command(args) or 0
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         return 130
-    except Exception as e:
-        if _stop.is_set():
-            return 130  # somebody swallowed the interrupt and stumbled over what it left
-        if isinstance(e, BrokenPipeError):  # `| head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 141
-        if (problem := _problem(e, args)) is None:
+    except BrokenPipeError:
+        _discard_stdout()
+        return 130 if _interrupted.is_set() else 141
+    except Exception as error:
+        if _interrupted.is_set():  # the interrupt was swallowed, and this is what came of it
+            return 130
+        message = _describe_error(error, args)
+        if message is None:
             raise
-    print("gan-audio: " + problem.replace("\n", "\\n"), file=sys.stderr)
+    print("gan-audio: " + message.replace("\n", "\\n"), file=sys.stderr)
     return 2

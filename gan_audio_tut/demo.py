@@ -14,159 +14,166 @@ __all__ = [
     "make_demo",
 ]
 
-# %% ../nbs/17a_demo.ipynb #85182a6b
+# %% ../nbs/17a_demo.ipynb #3c1fe409
 import html
 from pathlib import Path
 
 import numpy as np
 
-from gan_audio_tut import (
-    audio_io,
-    datasets,
-    degrade,
-    plots,
-    restoration,
-    speak,
-    specgan,
-    training,
-    weights,
-)
+from . import datasets, degrade, plots, restoration, speak, specgan, training, weights
+from .audio_io import atomic_write, save
 
 
-# %% ../nbs/17a_demo.ipynb #c1340c8a
+# %% ../nbs/17a_demo.ipynb #070ffbd9
 def say_digits(
     folder: Path,  # gets one WAV a digit and one of a year
 ):  # name -> (samples,); their rate
-    "The shipped voice, saved as WAV files."
-    sounds = {
-        text: speak.generate(text, seed=k)[0] for k, text in enumerate([*"0123456789", "2026"])
-    }
-    sr = speak.generate("0")[1]
-    for text, y in sounds.items():
-        audio_io.save(folder / f"{text}.wav", y, sr)
+    "Digits and a year by the shipped generator, saved as WAV files."
+    sounds = {}
+    for seed, text in enumerate([*"0123456789", "2026"]):
+        sounds[text], sr = speak.generate(text, seed=seed)
+        save(folder / f"{text}.wav", sounds[text], sr)
     return sounds, sr
 
 
-# %% ../nbs/17a_demo.ipynb #badc426e
+# %% ../nbs/17a_demo.ipynb #39f1eedf
 def degrade_and_restore(
-    folder: Path,  # gets two WAVs of each damage, before and after
-    said: np.ndarray,  # (samples,)
+    folder: Path,  # gets two WAVs of each degradation, before and after
+    y: np.ndarray,  # (samples,)
     sr: int,
 ) -> dict:  # name -> (samples,)
-    "A sound damaged in two ways, and mended."
-    noise = degrade.random_eq(
-        degrade.coloured_noise(len(said), sr, np.random.default_rng(0), -3),
-        np.random.default_rng(1),
-    )
+    "A sound degraded in two ways, and restored."
+    noise = degrade.coloured_noise(len(y), sr, np.random.default_rng(0), slope_db=-3)
+    noise = degrade.random_eq(noise, np.random.default_rng(1))
+    noisy, _ = degrade.add_noise(y, noise, 5.0)
+    clipped, _ = degrade.hard_clip(y, 12.0)
     sounds = {}
-    for name, y in {
-        "in noise": degrade.add_noise(said, noise, 5.0)[0],
-        "clipped": degrade.hard_clip(said, 12.0)[0],
-    }.items():
-        sounds |= {name: y, f"{name}, mended": restoration.restore(y, sr)}
-    for name, y in sounds.items():
-        audio_io.save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.wav", y, sr, "FLOAT")
+    for name, degraded in {"noisy": noisy, "clipped": clipped}.items():
+        sounds[name] = degraded
+        sounds[f"{name}, restored"] = restoration.restore(degraded, sr)
+    for name, sound in sounds.items():
+        save(folder / f"{name.replace(', ', '-')}.wav", sound, sr, subtype="FLOAT")
     return sounds
 
 
-# %% ../nbs/17a_demo.ipynb #d8c026f8
+# %% ../nbs/17a_demo.ipynb #e9b5cf16
 def train_drums(
     minutes: float,
-    each: int = 100,  # training hits of each drum
+    n_per_class: int = 100,  # training hits of each drum
     progress: bool = True,  # a bar
-):  # the trained `State`, its history, the clips, their mel settings
-    "A drum GAN from nothing, before the user's eyes."
-    clips = datasets.drums(n_per_class=each)
-    config = specgan.infer_mel_config(clips)
-    state = specgan.build_specgan(clips, config=config)
+):  # trained `TrainState`, its history, the data set, its `MelConfig`
+    "A drum GAN from its initial weights, before the user's eyes."
+    dataset = datasets.drums(n_per_class=n_per_class)
+    config = specgan.infer_mel_config(dataset)
+    state = specgan.build_specgan(dataset, config=config)
     history = training.fit(state, seconds=60 * minutes, progress=progress)
-    short = round(330 * minutes) - len(
-        history
-    )  # before some 400 steps silence still whistles; a busy machine takes longer
-    if short > 0:
-        history += training.fit(state, steps=short, progress=progress)
-    return state, history, clips, config
+    # Before about 400 steps silence still whistles, and a busy machine takes longer to get there.
+    least = round(330 * minutes)
+    if len(history) < least:
+        more = least - len(history)
+        history += training.fit(state, steps=more, progress=progress)
+    return state, history, dataset, config
 
 
-# %% ../nbs/17a_demo.ipynb #18174496
-def sample_drums(state, clips, config, takes=2, seed=0):
-    "Sounds of the averaged generator, `takes` of each drum, as (names, waveforms)."
-    labels = np.repeat(np.arange(len(clips.classes)), takes)
-    heard = specgan.decode_audio(specgan.sample(state.ema_generator, labels, seed), config)
-    heard /= np.maximum(1, np.abs(heard).max(1, keepdims=True))  # nothing is cut off in a WAV
-    return [f"{clips.classes[k]} {i % takes + 1}" for i, k in enumerate(labels)], heard
+# %% ../nbs/17a_demo.ipynb #f6ff57eb
+def sample_drums(state, dataset, config, takes=2, seed=0):
+    "`takes` of each drum by the EMA generator: names, (N, samples)."
+    labels = np.repeat(np.arange(len(dataset.classes)), takes)
+    hits = specgan.decode_audio(specgan.sample(state.ema_generator, labels, seed), config)
+    hits /= np.maximum(1, np.abs(hits).max(1, keepdims=True))  # so that no WAV clips them
+    names = [f"{dataset.classes[k]} {i % takes + 1}" for i, k in enumerate(labels)]
+    return names, hits
 
 
-# %% ../nbs/17a_demo.ipynb #9bfc3654
+# %% ../nbs/17a_demo.ipynb #0bc1c4a1
 def score_html(card):
-    "The scores of a model's card as rows of an HTML table."
+    "The scores of a model's card as an HTML table."
     scores = card.get("scores", {})
-    columns = list(next(iter(scores.values()), {}))
-    cells = lambda tag, values: "".join(f"<{tag}>{html.escape(str(v))}</{tag}>" for v in values)
-    rows = "".join(
-        f"<tr>{cells('td', [name, *(row.get(c, '') for c in columns)])}</tr>"
-        for name, row in scores.items()
-    )
-    return f"<table><tr>{cells('th', ['', *columns])}</tr>{rows}</table>" if scores else ""
+    if not scores:
+        return ""
+    columns = list(next(iter(scores.values())))
+    rows = [_html_row("th", ["", *columns])]
+    for name, row in scores.items():
+        rows.append(_html_row("td", [name, *(row.get(c, "") for c in columns)]))
+    return f"<table>{''.join(rows)}</table>"
 
 
-# %% ../nbs/17a_demo.ipynb #7d9051b6
-def write_report(folder, digits, mended, sr, drums, drum_sr, curve, steps):
-    "One HTML file that needs no other: players, pictures, the curve and the scores."
+def _html_row(tag, values):
+    cells = [f"<{tag}>{html.escape(str(v))}</{tag}>" for v in values]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+# %% ../nbs/17a_demo.ipynb #888deab5
+def write_report(
+    folder: Path,
+    digits: dict,  # name -> (samples,)
+    restored: dict,  # the same
+    sr: int,
+    drums: dict,  # the same, at `drum_sr`
+    drum_sr: int,
+    curve: bytes,  # PNG
+    steps: int,  # of the drum GAN
+) -> Path:
+    "One HTML file that needs no other: players, spectrograms, the loss curve and the scores."
     card = weights.model_card(speak.DEFAULT_MODEL)
     body = [
-        f"<h2>Digits, from noise</h2><p>{html.escape(card.get('about', ''))}</p>",
+        "<h2>Digits, generated from noise</h2>",
+        f"<p>{html.escape(card.get('about', ''))}</p>",
         plots.player_html(digits, sr),
-        "<p>How good that is, beside real recordings (chapter 07 says what the columns mean):</p>",
+        "<p>How good that is, beside real recordings (chapter 07 explains the columns):</p>",
         score_html(card),
-        "<h2>Damaged, and mended</h2><p>The year, in noise and with its peaks cut off, and what a network makes of both that was not told which is which.</p>",
-        plots.player_html(mended, sr),
-        f"<h2>Drums, learned just now</h2><p>A GAN that began with nothing and took {steps} steps on this machine, on synthesised drum hits.</p>",
+        "<h2>Degraded, and restored</h2>",
+        "<p>The year with noise and with its peaks clipped, and what the network makes of both. "
+        "It was not told which is which.</p>",
+        plots.player_html(restored, sr),
+        "<h2>Drums, trained just now</h2>",
+        f"<p>A GAN that took {steps} steps from its initial weights on this machine, on "
+        "synthesised drum hits.</p>",
         plots.player_html(drums, drum_sr),
-        f'<p><img alt="losses" src="{plots.data_url(curve, "image/png")}"></p>',
+        f'<p><img alt="losses of the drum GAN" src="{plots.data_url(curve, "image/png")}"></p>',
     ]
-    with audio_io.atomic_write(folder / "report.html") as part:
+    page = folder / "report.html"
+    with atomic_write(page) as part:
         part.write_text(plots.html_page("What you hear", "".join(body)), encoding="utf-8")
-    return folder / "report.html"
+    return page
 
 
-# %% ../nbs/17a_demo.ipynb #c4d9955d
-def save_spectrograms(out, digits, sr, drums, drum_sr):
+# %% ../nbs/17a_demo.ipynb #e48549e6
+def save_spectrograms(folder, digits, sr, drums, drum_sr):
     "A spectrogram PNG beside each kind of sound."
-    ten = np.concatenate([digits[d] for d in "0123456789"])
+    ten_digits = np.concatenate([digits[d] for d in "0123456789"])
+    _save_spectrogram(folder / "digits.png", ten_digits, sr, "the digits 0 to 9")
     kinds = ", ".join(dict.fromkeys(name.rsplit(" ", 1)[0] for name in drums))
-    for name, title, y, rate in (
-        ("digits", "the digits 0 to 9", ten, sr),
-        ("drums", f"two of each: {kinds}", np.concatenate(list(drums.values())), drum_sr),
-    ):
-        with audio_io.atomic_write(out / f"{name}.png") as part:
-            part.write_bytes(plots.png_bytes(plots.spectrogram(y, rate, 256, title=title).figure))
+    all_hits = np.concatenate(list(drums.values()))
+    _save_spectrogram(folder / "drums.png", all_hits, drum_sr, f"two of each: {kinds}")
 
 
-# %% ../nbs/17a_demo.ipynb #ebd8ebf5
+def _save_spectrogram(path, y, sr, title):
+    ax = plots.spectrogram(y, sr, 256, title=title)
+    with atomic_write(path) as part:
+        part.write_bytes(plots.png_bytes(ax.figure))
+
+
+# %% ../nbs/17a_demo.ipynb #1872e91c
 def make_demo(
     out: Path,  # the folder to fill
     minutes: float = 1.2,  # training time of the drum GAN
     progress: bool = True,  # a bar while it trains
 ) -> Path:  # the report
-    "Digits spoken by the shipped generator, damage and its repair, drums learned from nothing, and a page to hear it all on."
+    "Generated digits, degraded and restored speech, drums trained on the spot, and a page."
     out = Path(out)
-    print(f"1 of 4: the shipped voice '{speak.DEFAULT_MODEL}' says the digits")
+    print(f"1 of 4: the shipped generator '{speak.DEFAULT_MODEL}' says the digits")
     digits, sr = say_digits(out / "digits")
-    print("2 of 4: a year is damaged and mended", flush=True)
-    mended = degrade_and_restore(out / "restored", digits["2026"], sr)
-    print(f"3 of 4: a drum GAN learns from nothing, {60 * minutes:.0f} s", flush=True)
-    state, history, clips, config = train_drums(minutes, progress=progress)
-    names, hits = sample_drums(state, clips, config)
-    for name, y in zip(names, hits):
-        audio_io.save(out / "drums" / f"{name.replace(' ', '-')}.wav", y, clips.sr)
-    print("4 of 4: pictures and the report")
-    curve = plots.png_bytes(
-        plots.plot_history(
-            history, ["d_loss", "g_loss"], smooth=20, title="losses of the drum GAN"
-        ).figure
-    )
-    save_spectrograms(out, digits, sr, dict(zip(names, hits)), clips.sr)
-    return write_report(
-        out, digits, mended, sr, dict(zip(names, hits)), clips.sr, curve, len(history)
-    )
+    print("2 of 4: a year is degraded and restored", flush=True)
+    restored = degrade_and_restore(out / "restored", digits["2026"], sr)
+    print(f"3 of 4: a drum GAN is trained from scratch, {60 * minutes:.0f} s", flush=True)
+    state, history, dataset, config = train_drums(minutes, progress=progress)
+    drums = dict(zip(*sample_drums(state, dataset, config), strict=True))
+    for name, hit in drums.items():
+        save(out / "drums" / f"{name.replace(' ', '-')}.wav", hit, dataset.sr)
+    print("4 of 4: spectrograms and the report")
+    title = "losses of the drum GAN"
+    ax = plots.plot_history(history, ["d_loss", "g_loss"], smooth=20, title=title)
+    curve = plots.png_bytes(ax.figure)
+    save_spectrograms(out, digits, sr, drums, dataset.sr)
+    return write_report(out, digits, restored, sr, drums, dataset.sr, curve, len(history))
