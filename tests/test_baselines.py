@@ -21,7 +21,7 @@ METHODS = [ar_inpaint, cubic_inpaint]
 def predictable(n=8000, seed=0):
     "A sound that linear prediction can continue: tones in a little noise."
     rng = np.random.default_rng(seed)
-    y = sum(audio.tone(freq, n / 8000, 8000, 0.1) for freq in (120, 240, 360, 700, 1300))
+    y = sum(audio.tone(freq, n / 8000, 8000, amplitude=0.1) for freq in (120, 240, 360, 700, 1300))
     return (y + 1e-3 * rng.standard_normal(n)).astype(np.float32)
 
 

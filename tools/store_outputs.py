@@ -19,12 +19,41 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-NOISE = re.compile(
-    r"^([EWI]\d{4} .*|WARNING: All log messages before absl.*"
-    r"|To enable the following.*|.*oneDNN custom.*)$",
-    re.M,
+# start-up lines of TensorFlow
+START_UP = re.compile(
+    r"^([EWI]\d{4} .*"
+    r"|WARNING: All log messages before absl.*"
+    r"|To enable the following.*"
+    r"|.*oneDNN custom.*)$",
+    re.MULTILINE,
 )
+TERMINAL_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/tmp\w+/")
+
+
+def clean_text(text):
+    "What a terminal shows at the end, without colours, start-up lines and temporary paths."
+    lines = START_UP.sub("", text).split("\n")
+    # a line that overwrote itself keeps its last state
+    text = "\n".join(re.split(r"[\r\x08]", line)[-1] for line in lines)
+    return TEMPORARY.sub("", TERMINAL_COLOR.sub("", text).strip("\n"))
+
+
+def is_widget(output):
+    "Widgets are dead without their kernel."
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def merge_streams(outputs):
+    "Consecutive pieces of one stream become one output."
+    merged = []
+    for output in outputs:
+        is_stream = output.output_type == "stream"
+        if is_stream and merged and merged[-1].get("name") == output.name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def reduce_colours(png):
@@ -38,37 +67,29 @@ def reduce_colours(png):
     return min(png, reduced, key=len)
 
 
-def tidy(cell):
-    "Outputs worth keeping; a bar that overwrote itself keeps its last state."
-    kept = []
-    for out in cell.get("outputs", []):
-        if "application/vnd.jupyter.widget-view+json" in out.get("data", {}):
-            continue  # dead without its kernel
-        if out.output_type == "execute_result":
-            out.execution_count = None
-        if "image/png" in out.get("data", {}):
-            out.data["image/png"] = reduce_colours(out.data["image/png"])
-        if kept and out.output_type == "stream" and kept[-1].get("name") == out.name:
-            kept[-1].text += out.text
-        else:
-            kept.append(out)
-    for out in kept:
-        if out.output_type != "stream":
-            continue
-        lines = [re.split(r"[\r\x08]", line)[-1] for line in NOISE.sub("", out.text).split("\n")]
-        out.text = TEMPORARY.sub("", re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines)).strip("\n"))
-    cell.outputs = [o for o in kept if o.get("text", True)]
+def clean_cell(cell):
+    "Keep what is worth storing of a cell's outputs."
+    outputs = merge_streams([o for o in cell.get("outputs", []) if not is_widget(o)])
+    for output in outputs:
+        if output.output_type == "execute_result":
+            output.execution_count = None
+        if output.output_type == "stream":
+            output.text = clean_text(output.text)
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = reduce_colours(output.data["image/png"])
+    cell.outputs = [output for output in outputs if output.get("text", True)]
     cell.execution_count, cell.metadata = None, {}
 
 
 def run(path):
     "Execute one notebook from its own folder and write it back."
-    os.environ["IN_TEST"] = "1"  # explorers draw their strips; sliders cannot be stored
+    # explorers draw their presets, since sliders cannot be stored
+    os.environ["IN_TEST"] = "1"
     nb, start = nbformat.read(path, 4), time.time()
     NotebookClient(nb, timeout=3600, resources={"metadata": {"path": str(path.parent)}}).execute()
     for cell in nb.cells:
         if cell.cell_type == "code":
-            tidy(cell)
+            clean_cell(cell)
     nb.metadata = {
         "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}
     }
