@@ -100,6 +100,7 @@ MAX_NEIGHBOURS, NEIGHBOUR_TOLERANCE = 8, 0.01  # different pairs; of the peak
 FLAT_LENGTH, FLAT_APPROACH = 3, 0.5  # samples at the peak; height of a neighbour
 
 
+# %% ../nbs/11c_detection.ipynb #c195aafd
 class _PeakStatistics:
     "The highest value so far, its visits, and the samples at it, just below it and beside it."
 
@@ -351,10 +352,8 @@ class DamageReport:
         The same, if it is certain that both sides were clipped.
     bandwidth : float
         Hz: the cliff where the spectrum ends; half the rate if there is none.
-    dropouts : int
-        Runs of zeros of 4 to 250 ms with loud sound on both sides.
-    digital_silences : int
-        Longer runs of zeros.
+    dropouts, digital_silences : int
+        Runs of zeros of 4 to 250 ms with loud sound on both sides, and longer runs.
     dc_offset : tuple of float
         A constant under each channel.
     excerpts : tuple of np.ndarray, shape (channels, n)
