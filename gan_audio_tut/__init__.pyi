@@ -31,7 +31,8 @@ from . import (
     wavegan,
     weights,
 )
-from .audio import InputError
-from .audio_io import load, save
-from .restoration import restore
-from .speak import generate
+from .audio import InputError as InputError
+from .audio_io import load as load
+from .audio_io import save as save
+from .restoration import restore as restore
+from .speak import generate as generate

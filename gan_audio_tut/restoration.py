@@ -142,12 +142,12 @@ def _filler(restorer, sr, level, correct=True):
         guess = np.stack([ar_inpaint(v, m, order, block, context) for v, m in zip(y, lost)])
         if not correct:
             return guess
-        low = resample(guess, sr, restorer.sr, "VHQ")
+        low = resample(guess, sr, restorer.sr, res_type="VHQ")
         change = restorer(low, level, _nearby(lost, sr, restorer.sr, low.shape[1])) - low
         return np.where(
             lost,
             clip_consistency(
-                y, guess + fix_length(resample(change, restorer.sr, sr, "VHQ"), y.shape[1])
+                y, guess + fix_length(resample(change, restorer.sr, sr, res_type="VHQ"), y.shape[1])
             ),
             y,
         ).astype(np.float32)
@@ -569,7 +569,7 @@ def _most_changed(before, after, seconds):
         sr = f.samplerate
     both = lambda: (
         (a[: len(b)], b[: len(a)])
-        for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds))
+        for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds=seconds))
     )
     at = int(np.argmax([rms(a - b) + 1e-6 * rms(a) for a, b in both()]))
     return at * seconds, *next(pair for k, pair in enumerate(both()) if k == at), sr

@@ -207,7 +207,7 @@ def test_auto_leaves_alone_what_the_network_would_leave(loud, monkeypatch):
 
 
 def test_a_file_keeps_what_it_was(asked, tmp_path):
-    audio_io.save(tmp_path / "a.flac", story(44100, 3, channels=2), 44100, "PCM_24")
+    audio_io.save(tmp_path / "a.flac", story(44100, 3, channels=2), 44100, subtype="PCM_24")
     restore_file(tmp_path / "a.flac", tmp_path / "b.flac", "denoise")
     a, b = (audio_io.load(tmp_path / f"{k}.flac", mono=False) for k in "ab")
     assert a[1] == b[1] and a[0].shape == b[0].shape and not np.array_equal(a[0], b[0])

@@ -72,7 +72,7 @@ def sentence(said, samples, sr, rng):
         one = said[rng.integers(len(said))]
         at = rng.integers(max(1, len(one) - samples))  # somewhere in a long one
         one = (
-            audio.normalize_rms(one[at : at + samples], -20 + rng.normal(0, 1.5))
+            audio.normalize_rms(one[at : at + samples], target_db=-20 + rng.normal(0, 1.5))
             if audio.rms(one[at : at + samples]) > 1e-4
             else one[:0]
         )
