@@ -2,7 +2,7 @@
 
 Set GAN_AUDIO_TUT_FULL=1 to run the long cells too. TensorFlow's start-up lines, progress bars and
 cell timings are dropped and temporary folders lose their path, so that a second run changes only
-what the code changed. Figures keep 256 colours, which makes those with spectrograms about half as
+what the code changed. Figures keep 256 colours, which makes those with spectrograms a third as
 large.
 """
 
@@ -61,10 +61,10 @@ def reduce_colours(png):
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
     opaque = Image.new("RGBA", image.size, "white")
     opaque.alpha_composite(image)
+    reduced = opaque.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     buffer = io.BytesIO()
-    opaque.convert("RGB").quantize(256).save(buffer, "png", optimize=True)
-    reduced = base64.b64encode(buffer.getvalue()).decode()
-    return min(png, reduced, key=len)
+    reduced.save(buffer, "png", optimize=True)
+    return min(png, base64.b64encode(buffer.getvalue()).decode(), key=len)
 
 
 def clean_cell(cell):
