@@ -1,6 +1,8 @@
-"""An hour of noisy speech at 44.1 kHz, stereo, 16 bits, through `gan-audio restore`: seconds, times real time, peak memory.
+"""An hour of noisy speech at 44.1 kHz, stereo, 16 bits, through `gan-audio restore`.
 
-python benchmarks/hour.py
+Measures seconds, speed relative to real time and peak memory:
+
+    python benchmarks/hour.py
 """
 
 import resource
@@ -15,48 +17,54 @@ from common import write
 
 from gan_audio_tut import audio, datasets, degrade, streaming
 
-COMMAND, SR, MINUTES = Path(sys.executable).with_name("gan-audio"), 44100, 60
+COMMAND = Path(sys.executable).with_name("gan-audio")
+SR = 44100
+MINUTES = 60
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
-def minute(rng):
-    "The embedded words one after the other, a hiss in each channel of its own, 10 dB below them."
+def noisy_minute(rng):
+    "A minute of the embedded words, with noise 10 dB below them, independent in each channel."
     words = [audio.trim(y, 8000) for y in datasets.digits("test").audio]
-    said = audio.fix_length(
-        audio.resample(
-            np.concatenate([words[k] for k in rng.integers(0, len(words), 150)]), 8000, SR
-        ),
-        60 * SR,
-    )
-    return np.stack(
-        [
-            degrade.add_noise(said, degrade.coloured_noise(len(said), SR, rng, -3), 10.0)[0]
-            for _ in range(2)
-        ]
-    )
+    speech = np.concatenate([words[k] for k in rng.integers(0, len(words), 150)])
+    speech = audio.fix_length(audio.resample(speech, 8000, SR), 60 * SR)
+
+    def add_pink_noise():
+        noise = degrade.coloured_noise(len(speech), SR, rng, slope_db=-3)
+        return degrade.add_noise(speech, noise, snr_db=10.0)[0]
+
+    return np.stack([add_pink_noise() for _ in range(2)])
+
+
+def write_hour(path):
+    y = noisy_minute(np.random.default_rng(0))
+    with streaming.open_writer(path, SR, 2) as write_samples:
+        for _ in range(MINUTES):
+            write_samples(y)
+
+
+def measure(source, task):
+    "Restore a file in a process of its own: seconds, speed, memory."
+    target = source.with_name(f"{task}.wav")
+    start = time.perf_counter()
+    subprocess.run([COMMAND, "restore", source, target, "--task", task], check=True)
+    seconds = time.perf_counter() - start
+    # of the largest child so far
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * MAXRSS_UNIT
+    return {
+        "seconds": round(seconds, 1),
+        "times real time": round(60 * MINUTES / seconds, 1),
+        "peak_gb": round(peak_bytes / 1e9, 3),
+    }
 
 
 def main():
-    rng, results = np.random.default_rng(0), {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
-        source, y = Path(folder) / "hour.wav", minute(rng)
-        with streaming.open_writer(source, SR, 2) as put:
-            for _ in range(MINUTES):
-                put(y)
+        source = Path(folder) / "hour.wav"
+        write_hour(source)
         for task in ("denoise", "auto"):
-            start = time.perf_counter()
-            subprocess.run(
-                [COMMAND, "restore", source, Path(folder) / f"{task}.wav", "--task", task],
-                check=True,
-            )
-            seconds = time.perf_counter() - start
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (
-                1 if sys.platform == "darwin" else 1024
-            )  # of the largest so far
-            results[task] = {
-                "seconds": round(seconds, 1),
-                "times real time": round(60 * MINUTES / seconds, 1),
-                "peak_gb": round(peak / 1e9, 3),
-            }
+            results[task] = measure(source, task)
             print(task, results[task], flush=True)
     write("hour", {"minutes": MINUTES, "sr": SR, "channels": 2, **results})
 

@@ -114,7 +114,7 @@ def wiener(
     alpha: float = 0.98,
     window: float = 1.5,
 ) -> np.ndarray:
-    """Noise reduction by a Wiener filter with decision-directed a priori SNR.
+    """Noise reduction by a Wiener filter (Ephraim and Malah 1984, equation 51; Martin 2001).
 
     Parameters
     ----------
@@ -135,10 +135,6 @@ def wiener(
     -------
     np.ndarray, shape (samples,)
         float32.
-
-    References
-    ----------
-    Ephraim and Malah 1984, equation 51; Martin 2001 (simplified).
     """
     _check_wiener(min_gain, alpha, window)
     real, imag = _stft(check_audio(y, sr), n_fft, hop_length)
@@ -318,7 +314,7 @@ def ar_inpaint(
     *,
     n_iter: int = 3,
 ) -> np.ndarray:
-    """Fill missing samples by an autoregressive model (linear prediction).
+    """Fill missing samples by an autoregressive model (Janssen, Veldhuis and Vries 1986).
 
     Parameters
     ----------
@@ -337,10 +333,6 @@ def ar_inpaint(
     np.ndarray, shape (samples,)
         float32. Known samples are unchanged, and so are blocks in which fewer than two
         orders of samples are known. Clipped samples never move towards zero.
-
-    References
-    ----------
-    Janssen, Veldhuis and Vries 1986.
     """
     y, missing = _check_missing(y, missing)
     out = y.copy()

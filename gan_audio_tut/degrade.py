@@ -149,7 +149,6 @@ def mains_hum(
     samples, sr : int
         Length, and sampling rate in Hz.
     rng : np.random.Generator
-        Source of randomness.
     freq : float, optional
         Fundamental in Hz; None draws about 50 or about 60.
     fmax : float

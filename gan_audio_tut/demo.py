@@ -45,8 +45,8 @@ def degrade_and_restore(
     "A sound degraded in two ways, and restored."
     noise = degrade.coloured_noise(len(y), sr, np.random.default_rng(0), slope_db=-3)
     noise = degrade.random_eq(noise, np.random.default_rng(1))
-    noisy, _ = degrade.add_noise(y, noise, 5.0)
-    clipped, _ = degrade.hard_clip(y, 12.0)
+    noisy, _ = degrade.add_noise(y, noise, snr_db=5.0)
+    clipped, _ = degrade.hard_clip(y, clip_db=12.0)
     sounds = {}
     for name, degraded in {"noisy": noisy, "clipped": clipped}.items():
         sounds[name] = degraded

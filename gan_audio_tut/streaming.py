@@ -324,9 +324,9 @@ def _process_resampled(function, y, sr, follows):
 
     # "VHQ": "HQ" rounds differently in every chunk, which a network may amplify a hundred times
     def up(v):
-        return fix_length(resample(v, function.sr, sr, "VHQ"), y.shape[-1])
+        return fix_length(resample(v, function.sr, sr, res_type="VHQ"), y.shape[-1])
 
-    low = resample(y, sr, function.sr, "VHQ")
+    low = resample(y, sr, function.sr, res_type="VHQ")
     processed = function(low)
     if not follows or low.shape[-1] <= _GAIN_FFT // 2:
         return y + up(processed - low)
@@ -362,11 +362,6 @@ def open_writer(
     callable
         ``write(y)`` appends float samples (channels, n) in [-1, 1]; samples beyond are clipped
         unless the file holds floats.
-
-    Raises
-    ------
-    InputError
-        If the format cannot hold such a sound, or `y` does not fit.
     """
     subtype = _resolve_subtype(path, subtype)
     check_format(format_of(path), subtype, channels, sr, str(path))
@@ -514,14 +509,11 @@ def process_file(
     _check_targets(source, target, seconds)
     function = _function_at(function, info.sr, source)
     subtype = _resolve_subtype(target, _kept_subtype(info, target))
-    block = round(seconds * info.sr)
     with open_writer(target, info.sr, info.channels, subtype=subtype, tags=info.tags) as write:
-        chunks = stream(source, seconds=seconds, mono=False)
-        outputs = _report_progress(process_in_chunks(function, chunks, block), info.sr, progress)
-        if not prevent_clipping or subtype in FLOAT_SUBTYPES:
-            return _write_all(outputs, write)
-        with TemporaryFile(dir=Path(target).resolve().parent) as spool:
-            return _write_scaled(outputs, write, spool, info.channels, block)
+        outputs = _process_blocks(source, function, seconds, progress)
+        if prevent_clipping and subtype not in FLOAT_SUBTYPES:
+            return _write_scaled(outputs, write, target)
+        return _write_all(outputs, write)
 
 
 # %% ../nbs/11a_streaming.ipynb #9c6250f4
@@ -570,14 +562,15 @@ def _function_at(function, sr, source):
     return function
 
 
-def _report_progress(outputs, sr, progress):
-    "The outputs, with the seconds so far told after each was taken."
+def _process_blocks(source, function, seconds, progress):
+    "The outputs for a file; after each has been taken, `progress` gets the seconds so far."
+    chunks = stream(source, seconds=seconds, mono=False)
     n_done = 0
-    for y in outputs:
+    for y in process_in_chunks(function, chunks, round(seconds * function.sr)):
         yield y
         n_done += y.shape[1]
         if progress:
-            progress(n_done / sr)
+            progress(n_done / function.sr)
 
 
 # %% ../nbs/11a_streaming.ipynb #b835d6fc
@@ -587,14 +580,16 @@ def _write_all(outputs, write):
     return 1.0
 
 
-def _write_scaled(outputs, write, spool, channels, block):
+def _write_scaled(outputs, write, target):
     "Outputs through a temporary file of floats, then written with a peak of 1 at most; the gain."
-    peak = 1.0
-    for y in outputs:
-        peak = max(peak, float(np.abs(y).max(initial=0)))
-        spool.write(np.ascontiguousarray(y.T, "<f4"))
-    spool.seek(0)
-    while data := spool.read(4 * channels * block):
-        y = np.frombuffer(data, "<f4").reshape(-1, channels).T
-        write(y / np.float32(peak) if peak > 1 else y)
+    peak, shapes = 1.0, []
+    with TemporaryFile(dir=Path(target).resolve().parent) as spool:
+        for y in outputs:
+            peak = max(peak, float(np.abs(y).max(initial=0)))
+            spool.write(np.ascontiguousarray(y, np.float32))
+            shapes.append(y.shape)
+        spool.seek(0)
+        for shape in shapes:
+            y = np.frombuffer(spool.read(4 * math.prod(shape)), np.float32).reshape(shape)
+            write(y / np.float32(peak) if peak > 1 else y)
     return 1 / peak

@@ -21,7 +21,7 @@ METHODS = [ar_inpaint, cubic_inpaint]
 def predictable(n=8000, seed=0):
     "A sound that linear prediction can continue: tones in a little noise."
     rng = np.random.default_rng(seed)
-    y = sum(audio.tone(freq, n / 8000, 8000, 0.1) for freq in (120, 240, 360, 700, 1300))
+    y = sum(audio.tone(freq, n / 8000, 8000, amplitude=0.1) for freq in (120, 240, 360, 700, 1300))
     return (y + 1e-3 * rng.standard_normal(n)).astype(np.float32)
 
 
@@ -59,7 +59,7 @@ def test_silence_with_gaps_is_silence(inpaint):
     "missing", [np.zeros(99, bool), np.zeros(100, np.float32), np.zeros((1, 100), bool)]
 )
 def test_a_mask_that_does_not_fit_is_refused(inpaint, missing):
-    with pytest.raises(InputError, match="missing: .*give a bool for each sample"):
+    with pytest.raises(InputError, match=r"missing: .*give a bool for each sample"):
         inpaint(np.zeros(100, np.float32), missing)
 
 
