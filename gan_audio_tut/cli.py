@@ -16,7 +16,7 @@ __all__ = [
     "main",
 ]
 
-# %% ../nbs/18_cli.ipynb #383a370e
+# %% ../nbs/18_cli.ipynb #3b94dc63
 import argparse
 import errno
 import json
@@ -34,23 +34,22 @@ from .audio import InputError
 from .audio_io import audio_info, format_of, load, open_audio, save, suppress_stderr
 
 
-# %% ../nbs/18_cli.ipynb #39348828
+# %% ../nbs/18_cli.ipynb #db13e42e
 def _import_tensorflow():
-    "Import TensorFlow and let it look for devices, which is when it prints most."
-    with suppress_stderr():
-        import tensorflow as tf
+    "Import TensorFlow and let it look for devices, which is slow and prints most."
+    import tensorflow as tf
 
-        tf.config.list_physical_devices()
-        tf.zeros(())
+    tf.config.list_physical_devices()
+    tf.zeros(())
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-# %% ../nbs/18_cli.ipynb #890878e3
+# %% ../nbs/18_cli.ipynb #4b316cba
 RECIPES = ("specgan", "dcgan", "wavegan", "istft")  # the keys of istft_gan.RECIPES
 TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")  # those of restoration.TASKS
 
 
-# %% ../nbs/18_cli.ipynb #0a671d98
+# %% ../nbs/18_cli.ipynb #9f390fb6
 def _loader_options(args):
     "What a data set offers for training. Model selection on a validation split is up to the user."
     if args.data in ("fsdd", "sc09", "digits"):
@@ -67,7 +66,7 @@ def _check_outside(out, data):
         raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
 
 
-# %% ../nbs/18_cli.ipynb #7cf9d1f1
+# %% ../nbs/18_cli.ipynb #3edcfe10
 def _run_config(args, dataset, recipe, mel, classes):
     "Everything that decides the result of a run, for its config.json."
     return {
@@ -84,7 +83,7 @@ def _run_config(args, dataset, recipe, mel, classes):
     }
 
 
-# %% ../nbs/18_cli.ipynb #1c807d34
+# %% ../nbs/18_cli.ipynb #00a92ff5
 def _print_diagnosis(state, dataset, mel, rows, n_sounds=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import diagnostics, specgan
@@ -98,7 +97,7 @@ def _print_diagnosis(state, dataset, mel, rows, n_sounds=200):
     diagnostics.print_report(diagnostics.diagnose(rows, fake, real_mel, real.labels))
 
 
-# %% ../nbs/18_cli.ipynb #5b8d90a2
+# %% ../nbs/18_cli.ipynb #fb387ed0
 def _line_logger(every=30.0):
     "A callback for `fit` that prints a line every `every` seconds, for log files."
     start = last = time.perf_counter()
@@ -116,19 +115,20 @@ def _line_logger(every=30.0):
     return log
 
 
-# %% ../nbs/18_cli.ipynb #043f4170
+# %% ../nbs/18_cli.ipynb #1e653e73
 def _keep_interrupted(checkpoints, state):
     "After Ctrl-C: keep the finished steps, ready to be heard and to be resumed."
     from gan_audio_tut import runs
 
-    checkpoints.finish_interrupted(state)
+    if checkpoints.metrics.last.get("step", 0) == int(state.step):  # not within a step
+        checkpoints.finish(state)
     kept = runs.list_checkpoints(checkpoints.run)
     what = f"step {int(kept[-1].stem)} is kept" if kept else "no step was finished"
     print(f"\nstopped; {what}: add --resume to go on")
     return 130
 
 
-# %% ../nbs/18_cli.ipynb #9ddb338d
+# %% ../nbs/18_cli.ipynb #77127f01
 def _train(args, state, checkpoints, seconds):
     "The loop of chapter 05, with a bar on a terminal and lines elsewhere."
     from gan_audio_tut import runs, training
@@ -140,7 +140,7 @@ def _train(args, state, checkpoints, seconds):
         training.fit(state, args.steps, seconds, callbacks, progress=on_terminal)
 
 
-# %% ../nbs/18_cli.ipynb #ac88f7f8
+# %% ../nbs/18_cli.ipynb #2f17ec24
 def _check_and_load(args):
     "The data set of a training, once the call and the run's folder are known to be all right."
     from gan_audio_tut import datasets, runs
@@ -152,7 +152,7 @@ def _check_and_load(args):
     return datasets.load_dataset(args.data, **_loader_options(args))
 
 
-# %% ../nbs/18_cli.ipynb #03d643c1
+# %% ../nbs/18_cli.ipynb #0199dfd7
 def train_command(args):
     "gan-audio train"
     dataset = _check_and_load(args)
@@ -172,7 +172,7 @@ def train_command(args):
     )
     if args.resume:
         print(f"resumed at step {int(state.step)}", flush=True)
-    seconds = args.minutes and max(60 * args.minutes - checkpoints.elapsed["wall_s"], 0)
+    seconds = args.minutes and max(60 * args.minutes - checkpoints.before["wall_s"], 0)
     if seconds == 0 or (args.steps and int(state.step) >= args.steps):
         print(f"{run}: has used this budget already; give it more --minutes or --steps")
     sizes = [f"{net.count_params():,}" for net in (state.task.generator, state.task.discriminator)]
@@ -187,7 +187,7 @@ def train_command(args):
     print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate {listen}")
 
 
-# %% ../nbs/18_cli.ipynb #c05cf3d8
+# %% ../nbs/18_cli.ipynb #f73aca64
 def generate_command(args):
     "gan-audio generate"
     from gan_audio_tut import speak
@@ -206,7 +206,7 @@ def generate_command(args):
         print(path)
 
 
-# %% ../nbs/18_cli.ipynb #0d60a6d0
+# %% ../nbs/18_cli.ipynb #5d9226b5
 _interrupted = threading.Event()  # set once the user has asked for the end
 
 
@@ -216,7 +216,7 @@ def _raise_if_interrupted():
         raise KeyboardInterrupt
 
 
-# %% ../nbs/18_cli.ipynb #088cdf2d
+# %% ../nbs/18_cli.ipynb #8f364e33
 class _RestoreProgress:
     "A bar over the seconds of all files, on a terminal only; it also notices an interrupt."
 
@@ -256,7 +256,7 @@ def _clock(seconds):
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-# %% ../nbs/18_cli.ipynb #8a5a5572
+# %% ../nbs/18_cli.ipynb #9d417b48
 def _restore_paths(args):
     "Source and target, checked as far as possible before TensorFlow is imported."
     if not args.out:
@@ -273,7 +273,7 @@ def _restore_paths(args):
     return source, target
 
 
-# %% ../nbs/18_cli.ipynb #7bcac38f
+# %% ../nbs/18_cli.ipynb #7c1b4a72
 def _outcome(result):
     "What became of a file, in words."
     from gan_audio_tut.restoration import Status
@@ -288,7 +288,7 @@ def _outcome(result):
     return ", ".join(done) or "left as it is"
 
 
-# %% ../nbs/18_cli.ipynb #60580cec
+# %% ../nbs/18_cli.ipynb #50c78c74
 def restore_command(args):
     "gan-audio restore"
     source, target = _restore_paths(args)
@@ -320,7 +320,7 @@ def restore_command(args):
         raise InputError(f"{source}: {skipped} of {len(results)} skipped, see above")
 
 
-# %% ../nbs/18_cli.ipynb #cd674164
+# %% ../nbs/18_cli.ipynb #134027af
 def _progress_of(run):
     "How far a run has come, from the last line of its timing.csv; nothing for what is no run."
     from gan_audio_tut import runs
@@ -347,7 +347,7 @@ def info_command(args):
     print(json.dumps(card, indent=1, ensure_ascii=False))
 
 
-# %% ../nbs/18_cli.ipynb #a06b24aa
+# %% ../nbs/18_cli.ipynb #c2ba455a
 def _load_pair(args):
     "Reference and estimate at the reference's rate; what cannot be compared is an `InputError`."
     from gan_audio_tut.audio import resample
@@ -366,7 +366,7 @@ def _load_pair(args):
     return reference, estimate, sr, estimate_sr
 
 
-# %% ../nbs/18_cli.ipynb #d8042a34
+# %% ../nbs/18_cli.ipynb #75b0407b
 def score_command(args):
     "gan-audio score"
     reference, estimate, sr, estimate_sr = _load_pair(args)
@@ -392,7 +392,7 @@ def score_command(args):
         print("(for PESQ: pip install pesq)")
 
 
-# %% ../nbs/18_cli.ipynb #8eda82af
+# %% ../nbs/18_cli.ipynb #fdb931cc
 def demo_command(args):
     "gan-audio demo"
     out = Path(args.out)
@@ -405,7 +405,7 @@ def demo_command(args):
     print(demo.make_demo(out, args.minutes, progress=sys.stdout.isatty()))
 
 
-# %% ../nbs/18_cli.ipynb #a213260a
+# %% ../nbs/18_cli.ipynb #7412d3b9
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
 
@@ -413,7 +413,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-# %% ../nbs/18_cli.ipynb #16c6fb81
+# %% ../nbs/18_cli.ipynb #7bffdf15
 def _number(kind, name, accepts, range_text):
     "A type for argparse: a number of a kind, checked; `name` is what argparse calls it in errors."
 
@@ -437,7 +437,7 @@ _FRACTION = _number(float, "number", lambda v: 0 <= v <= 1, "between 0 and 1")
 _SEED = _number(int, "seed", lambda v: 0 <= v < 2**32, "between 0 and 2**32 - 1")
 
 
-# %% ../nbs/18_cli.ipynb #ed52c593
+# %% ../nbs/18_cli.ipynb #2ffaeef9
 def _recipe(text):
     "The name of a recipe; the names of version 0.1 are answered with their successors."
     successors = {"spectral": "istft", "textbook": "dcgan"}
@@ -463,7 +463,7 @@ def _add_train_options(p):
     p.add_argument("--sample-every", type=_POSITIVE_INT, default=500, metavar="N")
 
 
-# %% ../nbs/18_cli.ipynb #83266aeb
+# %% ../nbs/18_cli.ipynb #3d53041d
 def _add_generate_options(p):
     label_help = "what to say: a class name, or a string of digits"
     p.add_argument("--label", required=True, help=label_help)
@@ -489,7 +489,7 @@ def _add_restore_options(p):
     p.add_argument("--report", action="store_true", help=report_help)
 
 
-# %% ../nbs/18_cli.ipynb #8e6d9411
+# %% ../nbs/18_cli.ipynb #a3e4a3f4
 def _add_score_options(p):
     p.add_argument("reference", metavar="REFERENCE", help="an audio file: what it should be")
     estimate_help = "an audio file: what it is; resampled to the reference's rate"
@@ -506,7 +506,7 @@ def _add_info_options(p):
     p.add_argument("name", nargs="?", metavar="NAME|RUN|FILE")
 
 
-# %% ../nbs/18_cli.ipynb #95473c3d
+# %% ../nbs/18_cli.ipynb #609d2a00
 COMMANDS = {  # name -> (function, its options, what it is for)
     "demo": (demo_command, _add_demo_options, "hear what this package does, in under 3 minutes"),
     "train": (train_command, _add_train_options, "train a GAN on a data set or your own folder"),
@@ -532,7 +532,7 @@ def _build_parser():
     return parser
 
 
-# %% ../nbs/18_cli.ipynb #2afd1394
+# %% ../nbs/18_cli.ipynb #0cdcb29b
 def _prepare_streams():
     "Replace closed streams by the null device, and spell out names that cannot be shown."
     for number in (0, 1, 2):
@@ -552,7 +552,7 @@ def _discard_stdout():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-# %% ../nbs/18_cli.ipynb #7dc63757
+# %% ../nbs/18_cli.ipynb #e220f392
 def _install_signal_handlers():
     "Ctrl-C, a closed window, `kill` and a shutdown all raise `KeyboardInterrupt`."
     _interrupted.clear()
@@ -570,7 +570,7 @@ def _install_signal_handlers():
             signal.signal(number, interrupt)
 
 
-# %% ../nbs/18_cli.ipynb #ac0ff2ac
+# %% ../nbs/18_cli.ipynb #c28f8277
 class _OneLineFormatter(logging.Formatter):
     "A file's name may hold a line break; a message may not."
 
@@ -585,7 +585,7 @@ def _log_to_stderr():
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-# %% ../nbs/18_cli.ipynb #fd9d8c58
+# %% ../nbs/18_cli.ipynb #522567ff
 def _remedy(error, command):
     "What to do about an `OSError`."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -612,7 +612,18 @@ def _describe_error(error, args):
     return f"{where}: {error.strerror or error}; {_remedy(error, args.command)}"
 
 
-# %% ../nbs/18_cli.ipynb #126cd2dc
+# %% ../nbs/18_cli.ipynb #8dc46d83
+def _run(args):
+    "A command, without what C libraries print, such as an MP3 decoder about a damaged file."
+    run_command, *_ = COMMANDS[args.command]
+    with suppress_stderr(keep_python=True):
+        _log_to_stderr()
+        status = run_command(args) or 0
+        sys.stdout.flush()
+        return status
+
+
+# %% ../nbs/18_cli.ipynb #35debfb1
 def main(argv: list[str] | None = None) -> int:
     """The command line. Every mistake of the user's is one line on standard error.
 
@@ -631,12 +642,8 @@ def main(argv: list[str] | None = None) -> int:
     _prepare_streams()
     _install_signal_handlers()
     args = _build_parser().parse_args(argv)
-    _log_to_stderr()
-    run_command, *_ = COMMANDS[args.command]
     try:
-        status = run_command(args) or 0
-        sys.stdout.flush()
-        return status
+        return _run(args)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

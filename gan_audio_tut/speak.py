@@ -13,21 +13,21 @@ __all__ = [
     "generate",
 ]
 
-# %% ../nbs/17_speak.ipynb #6ed58324
+# %% ../nbs/17_speak.ipynb #3551b30e
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from .audio import InputError, db_to_amplitude, fix_length, normalize_rms, rms, trim
+from .audio import InputError, nonsilent_intervals, normalize_rms
 from .weights import load_model, model_card, resolve_model
 
-# %% ../nbs/17_speak.ipynb #d383c1f6
+# %% ../nbs/17_speak.ipynb #d26c6808
 DEFAULT_MODEL = "voice-8k"  # the shipped generator
 DIGITS = set("0123456789")
 
 
-# %% ../nbs/17_speak.ipynb #e981d9fa
+# %% ../nbs/17_speak.ipynb #ee9beba0
 def model_classes(model: str | Path = DEFAULT_MODEL) -> tuple[str, ...]:
     """The classes that a generator can say.
 
@@ -56,7 +56,7 @@ def model_classes(model: str | Path = DEFAULT_MODEL) -> tuple[str, ...]:
     return tuple(card["classes"])
 
 
-# %% ../nbs/17_speak.ipynb #f49a83b1
+# %% ../nbs/17_speak.ipynb #62b219d8
 def text_to_labels(text: str, classes: tuple[str, ...]) -> list[int]:
     """What to say, as class labels.
 
@@ -86,7 +86,7 @@ def text_to_labels(text: str, classes: tuple[str, ...]) -> list[int]:
     raise InputError(f"{text!r}: this model cannot say that; give {known}")
 
 
-# %% ../nbs/17_speak.ipynb #b269694d
+# %% ../nbs/17_speak.ipynb #0296b57b
 def trim_word(
     y: np.ndarray, sr: int, *, top_db: float = 35.0, max_pause: float = 0.2
 ) -> np.ndarray:
@@ -108,19 +108,15 @@ def trim_word(
     np.ndarray
         A part of `y`; nothing of a silent one.
     """
-    y, frame_length = trim(y, sr, top_db=top_db), max(1, round(0.01 * sr))
-    n_frames = -(-len(y) // frame_length)
-    level = rms(fix_length(y, n_frames * frame_length).reshape(-1, frame_length))
-    active = np.flatnonzero(level > level.max(initial=0) * db_to_amplitude(-top_db))
-    pauses = np.flatnonzero(np.diff(active) > max_pause * sr / frame_length)
-    parts = np.split(active, pauses + 1)
-    word = max(parts, key=lambda part: np.sum(level[part] ** 2))
-    if not len(word):
-        return y
-    return y[word[0] * frame_length : (word[-1] + 1) * frame_length]
+    frame_length, longest = round(0.01 * sr), round(max_pause * sr)
+    parts = nonsilent_intervals(y, frame_length, top_db=top_db, min_silence=longest)
+    if not len(parts):
+        return y[:0]
+    start, end = max(parts, key=lambda part: np.sum(np.square(y[slice(*part)])))
+    return y[start:end]
 
 
-# %% ../nbs/17_speak.ipynb #5bf80810
+# %% ../nbs/17_speak.ipynb #042ecc1d
 def concatenate_words(
     words: list,
     sr: int,
@@ -151,7 +147,7 @@ def concatenate_words(
     silence = np.zeros(int(pause * sr), np.float32)
     parts = [silence]
     for y in words:
-        y = normalize_rms(trim_word(y, sr), -20)
+        y = normalize_rms(trim_word(y, sr), target_db=-20)
         faded = y * _raised_cosine(len(y), fade_in * sr)
         parts += [faded * _raised_cosine(len(y), fade_out * sr)[::-1], silence]
     return np.concatenate(parts)
@@ -163,7 +159,7 @@ def _raised_cosine(n, fade):
     return np.sin(np.pi / 2 * x) ** 2
 
 
-# %% ../nbs/17_speak.ipynb #16551eed
+# %% ../nbs/17_speak.ipynb #752c643a
 @lru_cache(maxsize=4)
 def _load_generator(name, mtime):
     "Generator, `MelConfig`, and the vocoder if the card names one; kept while `mtime` is the same."
@@ -180,7 +176,7 @@ def _load_generator(name, mtime):
     return load_model(name), config, vocoder
 
 
-# %% ../nbs/17_speak.ipynb #f7631c48
+# %% ../nbs/17_speak.ipynb #9f6eb463
 def generate(
     text: str,
     *,

@@ -219,7 +219,7 @@ def epoch_indices(
 # %% ../nbs/05_training.ipynb #b83783d0
 PENALTIES = {  # name -> (where the gradient of D is taken, what is asked of it)
     "r1": ("real", losses.r1_penalty),
-    "r2": ("fake", losses.r1_penalty),
+    "r2": ("fake", losses.r2_penalty),
     "gp": ("interpolated", losses.gradient_penalty),
 }
 _STATISTICS = {"real_logit", "fake_logit", "d_ranking_accuracy", "d_grad", "g_grad"}
