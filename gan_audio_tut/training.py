@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "SORT_LIMIT",
     "PENALTIES",
     "RESERVED_NAMES",
     "apply_gradients",
@@ -22,368 +23,641 @@ __all__ = [
     "generator_losses",
     "TrainState",
     "train_step",
+    "ema_decay_at",
     "update_ema",
-    "fit",
     "check_finite",
+    "fit",
 ]
 
 # %% ../nbs/05_training.ipynb #b65d2669
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import keras
 import tensorflow as tf
 
 from . import losses
+from .audio import InputError
 
 
 # %% ../nbs/05_training.ipynb #640cb4dc
 def apply_gradients(optimizer, tape, loss, weights):
-    "One optimiser step down the loss; returns the length of the gradient."
-    grads = tape.gradient(loss, weights)
-    optimizer.apply(grads, weights)
-    return tf.linalg.global_norm(grads)
+    "One optimiser step down the loss; returns the norm of the gradient."
+    gradients = tape.gradient(loss, weights)
+    optimizer.apply(gradients, weights)
+    return tf.linalg.global_norm(gradients)
 
 
 # %% ../nbs/05_training.ipynb #726eb960
-def fold_in(
-    seed: int,  # of the run
-    step,  # of the run
-    stream: int = 0,  # 0 to 15: independent draws within one step; 11 to 15 are the library's own
-):  # (2,) int64
-    "The seed of one stateless draw: no two steps or streams of a run share it."
+def fold_in(seed: int, step: int | tf.Tensor, stream: int = 0) -> tf.Tensor:
+    """Derive the seed of one stateless draw from (seed, step, stream).
+
+    No two steps or streams of a run share a seed. The name is JAX's.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    step : int or scalar tf.Tensor
+        Step of the run.
+    stream : int, default 0
+        0 to 15, for independent draws within one step. The library itself uses 11 to 15.
+
+    Returns
+    -------
+    tf.Tensor, shape (2,), int64
+        The `seed` argument of a ``tf.random.stateless_*`` function.
+
+    Raises
+    ------
+    InputError
+        If `stream` is not between 0 and 15.
+    """
     if not 0 <= stream < 16:
-        raise ValueError(f"stream {stream}: give 0 to 15, or it would meet another step's draws")
+        raise InputError(f"stream {stream}: give 0 to 15, or it would meet another step's draws")
     return tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64) * 16 + stream])
 
 
+# %% ../nbs/05_training.ipynb #32f6f475
 def sample_latent(
-    seed: int,
-    step,  # as in `seed_pair`
-    n: int,  # how many
-    latent_dim: int,  # their size
-    stream: int = 0,
-):  # (n, latent_dim), standard normal
-    "The noise z of a step."
+    seed: int, step: int | tf.Tensor, n: int, latent_dim: int, stream: int = 0
+) -> tf.Tensor:
+    """Draw the latents of one step, as a pure function of (seed, step, stream).
+
+    Parameters
+    ----------
+    seed, step, stream
+        See `fold_in`.
+    n : int
+        Number of latents.
+    latent_dim : int
+        Their dimension.
+
+    Returns
+    -------
+    tf.Tensor, shape (n, latent_dim), float32
+        Standard normal numbers.
+    """
     return tf.random.stateless_normal((n, latent_dim), fold_in(seed, step, stream))
 
 
 # %% ../nbs/05_training.ipynb #5c08a888
-def epoch_indices(
-    seed: int,
-    step,  # as in `seed_pair`
-    batch_size: int,  # indices wanted
-    n: int,  # examples there are
-    stream: int = 13,  # another one for a second data set, which would else come in nearly the same order
-):  # (batch_size,) int64 in [0, n)
-    "This step's examples: every epoch visits all `n` once, in an order drawn from (seed, epoch)."
+def _random_order(seed, epoch, n, stream):
+    "A permutation of range(n): n random numbers, sorted."
+    return tf.argsort(tf.random.stateless_uniform((n,), fold_in(seed, epoch, stream)))
+
+
+def _indices_by_sorting(seed, step, batch_size, n, stream):
+    "`epoch_indices` of a small data set: the whole order of the epoch is made, then cut."
     begin = tf.cast(step, tf.int64) * batch_size
     epoch, skip = begin // n, begin % n
-    order = lambda k: tf.argsort(
-        tf.random.stateless_uniform((n,), fold_in(seed, epoch + k, stream))
-    )
-    several = lambda: tf.concat(
-        [order(k) for k in range((batch_size - 1) // n + 2)], 0
-    )  # as many as a batch can touch
-    orders = tf.cond(
-        skip + batch_size <= n, lambda: order(0), several
-    )  # most batches lie within one epoch
-    return tf.cast(tf.gather(orders, skip + tf.range(batch_size, dtype=tf.int64)), tf.int64)
+    epochs_touched = (batch_size - 1) // n + 2  # at most
+
+    def one_epoch():  # most batches lie within one
+        return _random_order(seed, epoch, n, stream)
+
+    def several_epochs():
+        orders = [_random_order(seed, epoch + k, n, stream) for k in range(epochs_touched)]
+        return tf.concat(orders, axis=0)
+
+    order = tf.cond(skip + batch_size <= n, one_epoch, several_epochs)
+    places = skip + tf.range(batch_size, dtype=tf.int64)
+    return tf.cast(tf.gather(order, places), tf.int64)
+
+
+# %% ../nbs/05_training.ipynb #85f76f3c
+def _xor_shift(x, bits):
+    return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(bits, tf.uint64)))
+
+
+def _hash(x):
+    "Scramble 64-bit integers with SplitMix64's last steps; 31 bits of the result, as int64."
+    x = _xor_shift(x, 30) * tf.constant(0xBF58476D1CE4E5B9, tf.uint64)
+    x = _xor_shift(x, 27) * tf.constant(0x94D049BB133111EB, tf.uint64)
+    return tf.cast(tf.bitwise.right_shift(x, tf.constant(33, tf.uint64)), tf.int64)
+
+
+def _permute(index, keys, n):
+    "Where a keyed permutation of range(n) puts each index; `keys` is (B, rounds), rounds even."
+    rows = math.isqrt(n - 1) + 1
+    columns = -(-n // rows)  # rows * columns is n, or a little more
+
+    def encrypt(index):
+        left, right = index % rows, index // rows
+        for k in range(keys.shape[1]):
+            scrambled = _hash(tf.cast(right, tf.uint64) + keys[:, k])
+            left, right = right, (left + scrambled) % (columns if k % 2 else rows)
+        return right * rows + left
+
+    def outside(index):
+        return tf.reduce_any(index >= n)
+
+    def walk(index):
+        return [tf.where(index < n, index, encrypt(index))]
+
+    return tf.while_loop(outside, walk, [encrypt(index)])[0]
+
+
+# %% ../nbs/05_training.ipynb #e471c0ca
+_FEISTEL_ROUNDS = 6
+
+
+def _indices_by_cipher(seed, step, batch_size, n, stream):
+    "`epoch_indices` of a large data set: each index alone, whatever n."
+    begin = tf.cast(step, tf.int64) * batch_size
+    place = begin + tf.range(batch_size, dtype=tf.int64)
+    first_epoch = begin // n
+    keys = [
+        tf.random.stateless_uniform(
+            (_FEISTEL_ROUNDS,), fold_in(seed, first_epoch + k, stream), None, None, tf.uint64
+        )
+        for k in range((batch_size - 1) // n + 2)
+    ]
+    keys_of_place = tf.gather(tf.stack(keys), place // n - first_epoch)
+    return _permute(place % n, keys_of_place, n)
+
+
+# %% ../nbs/05_training.ipynb #8483f917
+SORT_LIMIT = 4096  # examples; sorting more of them at every step would take milliseconds
+
+
+def epoch_indices(
+    seed: int, step: int | tf.Tensor, batch_size: int, n: int, stream: int = 13
+) -> tf.Tensor:
+    """Choose the examples of one step: every epoch visits all `n` once, in an order of its own.
+
+    A pure function of its arguments. Up to `SORT_LIMIT` examples the order of an epoch is found
+    by sorting random numbers; above, each index is found alone by a keyed permutation.
+
+    Parameters
+    ----------
+    seed, step
+        See `fold_in`.
+    batch_size : int
+        Number of indices.
+    n : int
+        Number of examples in the data set.
+    stream : int, default 13
+        Give a second data set another one, for example 12, or both would come in similar orders.
+
+    Returns
+    -------
+    tf.Tensor, shape (batch_size,), int64
+        Indices in [0, n).
+
+    References
+    ----------
+    Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002: the generalised
+    Feistel cipher and cycle walking.
+    """
+    method = _indices_by_sorting if n <= SORT_LIMIT else _indices_by_cipher
+    return method(seed, step, batch_size, n, stream)
 
 
 # %% ../nbs/05_training.ipynb #b83783d0
-PENALTIES = {  # name -> (where D's slope is taken, what is asked of it)
+PENALTIES = {  # name -> (where the gradient of D is taken, what is asked of it)
     "r1": ("real", losses.r1_penalty),
     "r2": ("fake", losses.r1_penalty),
-    "gp": ("between", losses.gradient_penalty),
+    "gp": ("interpolated", losses.gradient_penalty),
 }
-RESERVED_NAMES = {
-    *PENALTIES,
-    "adversarial",
+_STATISTICS = {"real_logit", "fake_logit", "d_ranking_accuracy", "d_grad", "g_grad"}
+_ADVERSARIAL_LOSSES = {"d_real", "d_fake", "d_pair", "g_fake", "g_pair"}
+RESERVED_NAMES = {  # columns of a run's history
     "step",
     "d_loss",
     "g_loss",
-    "d_real",
-    "d_fake",
-    "d_pair",
-    "g_fake",
-    "g_pair",
-    "d_grad",
-    "g_grad",
-    "real_logit",
-    "fake_logit",
-    "d_ranking_accuracy",
-}  # columns of a run's history
+    "adversarial",
+    *PENALTIES,
+    *_STATISTICS,
+    *_ADVERSARIAL_LOSSES,
+}
 
 
+# %% ../nbs/05_training.ipynb #ffb6704b
+def _check_names(task):
+    reserved = sorted(RESERVED_NAMES & set(task.aux_losses))
+    if reserved:
+        raise InputError(
+            f"aux_losses named {', '.join(reserved)}: the loop uses that name; choose another"
+        )
+    known = [*task.aux_losses, *PENALTIES, "adversarial"]
+    unknown = sorted(set(task.loss_weights) - set(known))
+    if unknown:
+        raise InputError(
+            f"loss_weights for {', '.join(unknown)}: no such loss; known are {', '.join(known)}"
+        )
+
+
+def _check_without_discriminator(task):
+    needing = [k for k in ("adversarial", *PENALTIES) if task.loss_weights.get(k, 0)]
+    if needing:
+        raise InputError(f"loss_weights for {', '.join(needing)}: needs a discriminator; give one")
+    if not task.aux_losses:
+        raise InputError("no discriminator and no aux_losses: give one of them to learn from")
+    if task.n_critic != 1:
+        raise InputError(f"n_critic {task.n_critic}: no discriminator to train; leave it at 1")
+
+
+def _check_task(task):
+    _check_names(task)
+    if task.n_critic < 1:
+        raise InputError(f"n_critic {task.n_critic}: give 1 or more")
+    if task.discriminator is None:
+        _check_without_discriminator(task)
+
+
+# %% ../nbs/05_training.ipynb #677ae597
+def _identity(x):
+    return x
+
+
+def _no_augmentation(x, seed):
+    return x
+
+
+def _no_condition(inputs):
+    return ()
+
+
+# %% ../nbs/05_training.ipynb #d05754c7
 @dataclass(frozen=True)
 class Task:
-    "All that differs from one task to the next; the loop below is the same for every one."
+    """All that differs from one task to the next; the training step is the same for every one.
 
-    generator: keras.Model  # called on `given`
-    discriminator: (
-        keras.Model
-    )  # called on [*seen, *condition]; gives logits (B, K), or [logits, *features]
-    batch: Callable  # (seed, step) -> (given, real), pure: the same arguments, the same tensors
+    Parameters
+    ----------
+    generator : keras.Model
+        Called on `inputs`.
+    discriminator : keras.Model or None
+        Called on [*d_inputs, *condition]; returns logits (B, K), or [logits, *features].
+    batch : callable (seed, step) -> (inputs, real)
+        Pure: the same arguments give the same tensors.
+    gan_loss : losses.GANLoss
+        The adversarial losses of both networks.
+    aux_losses : dict of callables (inputs, real, fake, features_real, features_fake) -> scalar
+        More losses for the generator; without a discriminator the only ones.
+    loss_weights : dict of float
+        Of `aux_losses` (default 1), "adversarial" (1), and the penalties "r1", "r2", "gp" (off).
+    augment : callable (x, seed) -> x
+        A random change of all that the discriminator sees, real or fake.
+    d_transform : callable x -> d_inputs
+        What the discriminator reads of it, for example log spectrograms.
+    condition : callable inputs -> tuple
+        The part of `inputs` that the discriminator sees beside it.
+    n_critic : int
+        Discriminator steps for each generator step.
+    """
+
+    generator: keras.Model
+    discriminator: keras.Model | None
+    batch: Callable
     gan_loss: losses.GANLoss = losses.non_saturating
-    aux_losses: dict = field(
-        default_factory=dict
-    )  # name -> f(given, real, fake, feats_real, feats_fake)
-    loss_weights: dict = field(
-        default_factory=dict
-    )  # of the terms, "r1", "r2", "gp", and "adversarial" (1): both networks' game
-    augment: Callable = lambda x, seed: (
-        x
-    )  # a random change of every sound that D judges, real or fake
-    d_transform: Callable = lambda x: x  # what D then reads of it: itself, or its log spectrograms
-    condition: Callable = lambda given: ()  # the parts of `given` that D sees beside it, as a tuple
-    n_critic: int = 1  # D steps for each G step
+    aux_losses: dict[str, Callable] = field(default_factory=dict)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    augment: Callable = _no_augmentation
+    d_transform: Callable = _identity
+    condition: Callable = _no_condition
+    n_critic: int = 1
 
     def __post_init__(self):
-        if taken := sorted(RESERVED_NAMES & set(self.aux_losses)):
-            raise ValueError(f"terms named {', '.join(taken)}: the loop uses that name")
-        unknown = sorted(set(self.loss_weights) - {*self.aux_losses, *PENALTIES, "adversarial"})
-        if unknown:
-            raise ValueError(
-                f"weights for {', '.join(unknown)}: no such term; known: {', '.join([*self.aux_losses, *PENALTIES])}, adversarial"
-            )
+        _check_task(self)
 
 
 # %% ../nbs/05_training.ipynb #c63691ae
-def as_list(x):
+def as_list(x) -> list:
     "A list of one, or of all."
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
-def forward(net, inputs):
-    "A network on a list of inputs, as it is trained; one input goes in bare, as Keras wants it."
+def forward(network: keras.Model, inputs):
+    "A network on a list of inputs, in training mode; one input goes in bare, as Keras wants it."
     inputs = as_list(inputs)
-    return net(inputs if len(inputs) > 1 else inputs[0], training=True)
+    return network(inputs if len(inputs) > 1 else inputs[0], training=True)
 
 
-def discriminate(
-    task: Task,
-    d_inputs: list,  # what D reads, a list of tensors
-    inputs: tuple,  # what the generator was given
-):  # logits, list of features
-    "D's verdict on one batch."
-    logits, *features = as_list(forward(task.discriminator, [*d_inputs, *task.condition(inputs)]))
+def discriminate(task: Task, d_inputs: list, inputs: tuple) -> tuple[tf.Tensor, list]:
+    "The discriminator's logits and its list of features, for one batch of what it reads."
+    outputs = forward(task.discriminator, [*d_inputs, *task.condition(inputs)])
+    logits, *features = as_list(outputs)
     return logits, features
 
 
 # %% ../nbs/05_training.ipynb #9a007df2
-def input_gradient(task, d_inputs, inputs):
-    "D's logits and their gradient by what D reads, a list like `seen`."
+def input_gradient(task: Task, d_inputs: list, inputs: tuple) -> tuple[tf.Tensor, list]:
+    "D's logits and the gradient of their sum with respect to `d_inputs`, a list like it."
     with tf.GradientTape() as tape:
         tape.watch(d_inputs)
         logits, _ = discriminate(task, d_inputs, inputs)
     return logits, tape.gradient(logits, d_inputs)
 
 
-def interpolate(real, fake, seed, step):
-    "A random point on the line from each real example to its fake, the same fraction for all parts of it."
-    u = tf.random.stateless_uniform(tf.shape(real[0])[:1], fold_in(seed, step, stream=15))
-    mix = lambda r, f: r + tf.reshape(u, [-1] + [1] * (r.shape.rank - 1)) * (f - r)
+def interpolate(real: list, fake: list, seed: int, step: int | tf.Tensor) -> list:
+    "A random point between each real example and its fake, at the same fraction in all parts."
+    n_examples = tf.shape(real[0])[:1]
+    fraction = tf.random.stateless_uniform(n_examples, fold_in(seed, step, stream=15))
+
+    def mix(r, f):
+        return r + tf.reshape(fraction, [-1] + [1] * (r.shape.rank - 1)) * (f - r)
+
     return [mix(r, f) for r, f in zip(real, fake, strict=True)]
 
 
 # %% ../nbs/05_training.ipynb #33eb36f7
-def discriminator_stats(real, fake):
-    "Mean logits, and how often D ranks a real above its fake: 0.5 is a coin, 1 a discriminator that has won."
-    apart = tf.reduce_mean(tf.sign(real - fake) / 2 + 0.5)  # a draw counts half
+def discriminator_stats(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    "Mean logits, and how often D ranks a real above its fake: 0.5 is chance, 1 is always."
+    pair_is_right = tf.sign(real_logits - fake_logits) / 2 + 0.5  # a draw counts half
     return {
-        "real_logit": tf.reduce_mean(real),
-        "fake_logit": tf.reduce_mean(fake),
-        "d_ranking_accuracy": apart,
+        "real_logit": tf.reduce_mean(real_logits),
+        "fake_logit": tf.reduce_mean(fake_logits),
+        "d_ranking_accuracy": tf.reduce_mean(pair_is_right),
     }
 
 
-def weighted_sum(task, terms):
-    "The weighted sum; a term with no weight counts once, and 'adversarial' weighs all the game's own terms."
-    game = task.loss_weights.get("adversarial", 1.0)
-    return tf.add_n(
-        [
-            task.loss_weights.get(k, 1.0 if k in task.aux_losses else game) * v
-            for k, v in terms.items()
-        ]
-    )
+# %% ../nbs/05_training.ipynb #9e72a6c8
+def weighted_sum(task: Task, named_losses: dict[str, tf.Tensor]) -> tf.Tensor:
+    "The total loss: 'adversarial' weighs the adversarial losses; the rest count once by default."
+    adversarial = task.loss_weights.get("adversarial", 1.0)
+
+    def weight(name):
+        return task.loss_weights.get(name, 1.0 if name in task.aux_losses else adversarial)
+
+    return tf.add_n([weight(name) * value for name, value in named_losses.items()])
 
 
 # %% ../nbs/05_training.ipynb #1c1fd8bb
-def discriminator_losses(state, inputs, real, fake):
-    "The discriminator's loss, term by term, and its verdicts; `real` and `fake` are lists of what D reads."
-    job, logits, terms = state.task, {}, {}
-    seen = {"real": real, "fake": fake}
-    if "gp" in job.loss_weights:
-        seen["between"] = interpolate(real, fake, state.seed, state.step)
-    for name, (where, penalty) in PENALTIES.items():
-        if name in job.loss_weights:
-            logits[where], grads = input_gradient(job, seen[where], inputs)
-            terms[name] = penalty(grads)
-    for where in ("real", "fake"):
-        if where not in logits:
-            logits[where], _ = discriminate(job, seen[where], inputs)
-    return job.gan_loss.d_loss(logits["real"], logits["fake"]) | terms, discriminator_stats(
-        logits["real"], logits["fake"]
-    )
+def discriminator_losses(state, inputs, d_real, d_fake):
+    "The discriminator's losses and its statistics, two dicts; `d_real`, `d_fake`: what D reads."
+    task = state.task
+    places = {"real": d_real, "fake": d_fake}
+    if "gp" in task.loss_weights:
+        places["interpolated"] = interpolate(d_real, d_fake, state.seed, state.step)
+    logits, penalties = {}, {}
+    for name, (place, penalty) in PENALTIES.items():
+        if name in task.loss_weights:
+            logits[place], gradients = input_gradient(task, places[place], inputs)
+            penalties[name] = penalty(gradients)
+    for place in ("real", "fake"):
+        if place not in logits:
+            logits[place], _ = discriminate(task, places[place], inputs)
+    adversarial = task.gan_loss.d_loss(logits["real"], logits["fake"])
+    return adversarial | penalties, discriminator_stats(logits["real"], logits["fake"])
 
 
 # %% ../nbs/05_training.ipynb #2f4e39ed
+def _needs_real_logits(task):
+    "Whether the generator's losses read D's answer to the reals: relativistic, or by features."
+    outputs = getattr(task.discriminator, "outputs", None)  # None: a subclassed model, not known
+    returns_features = outputs is None or len(outputs) > 1
+    return task.gan_loss.g_uses_real or (returns_features and bool(task.aux_losses))
+
+
 def generator_losses(task, inputs, real, fake, d_real, d_fake):
-    "The generator's loss, term by term."
-    (logits_real, feats_real), (logits_fake, feats_fake) = (
-        discriminate(task, d_real, inputs),
-        discriminate(task, d_fake, inputs),
-    )
-    terms = {
-        name: f(inputs, real, fake, feats_real, feats_fake) for name, f in task.aux_losses.items()
+    "The generator's losses, a dict; without a discriminator, the auxiliary ones alone."
+    adversarial, features_real, features_fake = {}, [], []
+    if task.discriminator is not None:
+        real_logits = None
+        if _needs_real_logits(task):
+            real_logits, features_real = discriminate(task, d_real, inputs)
+        fake_logits, features_fake = discriminate(task, d_fake, inputs)
+        adversarial = task.gan_loss.g_loss(real_logits, fake_logits)
+    auxiliary = {
+        name: aux_loss(inputs, real, fake, features_real, features_fake)
+        for name, aux_loss in task.aux_losses.items()
     }
-    return task.gan_loss.g_loss(logits_real, logits_fake) | terms
+    return adversarial | auxiliary
+
+
+# %% ../nbs/05_training.ipynb #1e4f3b56
+def _check_optimizers(task, g_optimizer, d_optimizer):
+    if task.discriminator is None and d_optimizer is not None:
+        raise InputError("a d_optimizer without a discriminator: leave it out")
+    if task.discriminator is not None and d_optimizer is None:
+        raise InputError("a discriminator without an optimiser: give a d_optimizer")
+    if g_optimizer is d_optimizer:
+        raise InputError("one optimiser for two networks: make a second one")
+    if any(
+        isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        for optimizer in (g_optimizer, d_optimizer)
+    ):
+        raise InputError(
+            "LossScaleOptimizer: this loop scales no loss; train in float32 or bfloat16"
+        )
+
+
+def _copy(network):
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 # %% ../nbs/05_training.ipynb #55e266f9
 class TrainState:
-    "A run: weights, optimiser slots, moving average and step. With the same `Job` and seed, nothing else is needed to go on."
+    """A run: weights, optimiser slots, moving average and step.
+
+    With the same `Task` and seed, its `variables` are all that is needed to resume.
+
+    Parameters
+    ----------
+    task : Task
+        What is trained.
+    g_optimizer, d_optimizer : keras.Optimizer
+        One for each network; without a discriminator, `d_optimizer` is None.
+    ema_decay : float
+        Decay of the average of the generator's weights; 0 switches the average off.
+    seed : int
+        Of every random choice in training.
+    """
 
     def __init__(
         self,
         task: Task,
-        g_optimizer: keras.Optimizer,  # one optimiser a network
-        d_optimizer: keras.Optimizer,
-        ema_decay: float = 0.999,  # decay of the averaged generator weights; 0 switches the average off
-        seed: int = 0,  # of every random choice from here on
+        g_optimizer: keras.Optimizer,
+        d_optimizer: keras.Optimizer | None = None,
+        ema_decay: float = 0.999,
+        seed: int = 0,
     ):
-        if g_optimizer is d_optimizer:
-            raise ValueError("one optimiser for two networks: make a second one")
-        if any(
-            isinstance(o, keras.optimizers.LossScaleOptimizer) for o in (g_optimizer, d_optimizer)
-        ):
-            raise ValueError(
-                "LossScaleOptimizer: this loop scales no loss; train in float32 or bfloat16"
-            )
+        _check_optimizers(task, g_optimizer, d_optimizer)
         self.task, self.ema_decay, self.seed = task, float(ema_decay), seed
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
-        g_optimizer.build(task.generator.trainable_variables)
-        d_optimizer.build(task.discriminator.trainable_variables)
-        self.ema_generator = keras.models.clone_model(task.generator)
-        self.ema_generator.set_weights(task.generator.get_weights())
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.run = tf.function(
-            self.run_eagerly, autograph=False
-        )  # traced once for each kind of turn
+        self.ema_generator = _copy(task.generator)
+        g_optimizer.build(task.generator.trainable_variables)
+        if d_optimizer is not None:
+            d_optimizer.build(task.discriminator.trainable_variables)
+        self.train_function = tf.function(self.eager_train_function, autograph=False)
 
-    def run_eagerly(self, generator_turn=True):
-        "`train_step` on the batch that belongs to this step."
-        return train_step(self, *self.task.batch(self.seed, self.step), generator_turn)
+    def eager_train_function(self, generator_turn: bool = True) -> dict[str, tf.Tensor]:
+        inputs, real = self.task.batch(self.seed, self.step)
+        return train_step(self, inputs, real, generator_turn)
 
     @property
-    def variables(self):  # in a fixed order: this list is the checkpoint, learning rates included
-        parts = (
-            self.task.generator,
-            self.task.discriminator,
-            self.ema_generator,
-            self.g_optimizer,
-            self.d_optimizer,
-        )
-        return [self.step, *(v for p in parts for v in p.variables)]
+    def variables(self) -> list:  # a checkpoint is this list, in this order
+        networks = self.task.generator, self.task.discriminator, self.ema_generator
+        parts = [*networks, self.g_optimizer, self.d_optimizer]
+        return [self.step, *(v for part in parts if part is not None for v in part.variables)]
 
 
 # %% ../nbs/05_training.ipynb #0b19f493
 def train_step(
-    state: TrainState,
-    inputs: tuple,  # what the generator is called on
-    real,  # what it should have made: a tensor, or a tuple of tensors
-    generator_turn: bool = True,  # False: only D learns (critic_steps > 1)
-) -> dict:  # named scalars
-    "One step of any job: D learns to tell, then G learns from D."
-    job = state.task
-    seen = lambda x, stream: as_list(
-        job.d_transform(job.augment(x, fold_in(state.seed, state.step, stream)))
-    )
+    state: TrainState, inputs: tuple, real, generator_turn: bool = True
+) -> dict[str, tf.Tensor]:
+    """One step of any task: D learns to tell real from fake, then G learns from D.
+
+    Parameters
+    ----------
+    state : TrainState
+        The run; its weights, optimisers, moving average and step are changed.
+    inputs, real : tensors, or tuples of tensors
+        What the generator is called on, and what it should produce.
+    generator_turn : bool
+        False: only D learns (`n_critic` above 1).
+
+    Returns
+    -------
+    dict of scalar tensors
+        Both total losses, each loss by its name, D's statistics, the norms of the gradients.
+    """
+    task, scalars, d_real, d_fake = state.task, {}, None, None
+    generator, discriminator = task.generator, task.discriminator
     with tf.GradientTape() as g_tape:
-        fake = forward(job.generator, inputs)  # once, for both turns
-        seen_real, seen_fake = seen(real, 11), seen(fake, 12)
-    with tf.GradientTape() as d_tape:
-        terms, watched = discriminator_losses(state, inputs, seen_real, seen_fake)
-        d_loss = weighted_sum(job, terms)
-    d_grad = apply_gradients(
-        state.d_optimizer, d_tape, d_loss, job.discriminator.trainable_variables
-    )
-    scalars = {"d_loss": d_loss, **terms, **watched, "d_grad": d_grad}
+        fake = forward(generator, inputs)  # once, for both turns
+        if discriminator is not None:
+            d_real = _discriminator_inputs(state, real, stream=11)
+            d_fake = _discriminator_inputs(state, fake, stream=12)
+    if discriminator is not None:
+        with tf.GradientTape() as d_tape:
+            d_losses, statistics = discriminator_losses(state, inputs, d_real, d_fake)
+            d_loss = weighted_sum(task, d_losses)
+        d_weights = discriminator.trainable_variables
+        d_grad = apply_gradients(state.d_optimizer, d_tape, d_loss, d_weights)
+        scalars |= {"d_loss": d_loss, **d_losses, **statistics, "d_grad": d_grad}
     if generator_turn:
-        with g_tape:  # goes on where it stopped, with the D that has just learned
-            terms = generator_losses(job, inputs, real, fake, seen_real, seen_fake)
-            g_loss = weighted_sum(job, terms)
-        g_grad = apply_gradients(
-            state.g_optimizer, g_tape, g_loss, job.generator.trainable_variables
-        )
-        scalars |= {"g_loss": g_loss, **terms, "g_grad": g_grad}
+        with g_tape:  # re-entered, with the D that has just learned
+            g_losses = generator_losses(task, inputs, real, fake, d_real, d_fake)
+            g_loss = weighted_sum(task, g_losses)
+        g_weights = generator.trainable_variables
+        g_grad = apply_gradients(state.g_optimizer, g_tape, g_loss, g_weights)
+        scalars |= {"g_loss": g_loss, **g_losses, "g_grad": g_grad}
         update_ema(state)
     state.step.assign_add(1)
     return scalars
 
 
+# %% ../nbs/05_training.ipynb #21de4a31
+def _discriminator_inputs(state, x, stream):
+    "What D reads of `x`, a list: augmented, then transformed."
+    augmented = state.task.augment(x, fold_in(state.seed, state.step, stream))
+    return as_list(state.task.d_transform(augmented))
+
+
 # %% ../nbs/05_training.ipynb #2153347e
-def update_ema(state):
-    "Pull the averaged weights towards the current ones; short memory at first, `ema_decay` later."
-    t = tf.cast(
-        state.g_optimizer.iterations, tf.float32
-    )  # the generator's steps, this one included
-    keep = tf.minimum(state.ema_decay, (1 + t) / (10 + t))
-    for a, w in zip(state.ema_generator.variables, state.task.generator.variables):
-        a.assign(keep * a + (1 - keep) * w if a.dtype == "float32" else w)
+def ema_decay_at(iterations, ema_decay: float):
+    "Decay of the moving average at the generator's step `iterations`: it starts at 2/11."
+    return keras.ops.minimum(ema_decay, (1 + iterations) / (10 + iterations))
+
+
+def update_ema(state: TrainState):
+    "Move the averaged weights of the generator towards its current ones."
+    iterations = tf.cast(state.g_optimizer.iterations, tf.float32)  # this step included
+    decay = ema_decay_at(iterations, state.ema_decay)
+    averages, weights = state.ema_generator.variables, state.task.generator.variables
+    for average, weight in zip(averages, weights, strict=True):
+        if average.dtype == "float32":
+            average.assign(decay * average + (1 - decay) * weight)
+        else:
+            average.assign(weight)
+
+
+# %% ../nbs/05_training.ipynb #3ce5c7a1
+def check_finite(row: dict[str, float]):
+    "Stop at the first NaN or infinity, because every later step would only spread it."
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(
+            f"step {row['step']}: not finite: {', '.join(bad)}; "
+            "check the data for NaN, or train anew with half the learning rates"
+        )
+
+
+# %% ../nbs/05_training.ipynb #9451a706
+class _Budget:
+    "When `fit` ends, and the progress bar that leads there."
+
+    def __init__(self, state, steps, seconds, clock, progress):
+        if steps is None and seconds is None:
+            raise InputError("fit needs an end: give steps, seconds or both")
+        if seconds is not None and not seconds >= 0:
+            raise InputError(f"seconds is {seconds}; give 0 or more")
+        self.state, self.steps, self.seconds, self.clock = state, steps, seconds, clock
+        self.first_step, self.start = int(state.step), clock()
+        self.bar = keras.utils.Progbar(
+            seconds if steps is None else steps - self.first_step,
+            verbose=int(progress),
+            interval=0.5,
+            stateful_metrics=["d_loss", "g_loss"],
+            unit_name="s" if steps is None else "step",
+        )
+        self.finished = self._is_spent()
+
+    def _is_spent(self):
+        if self.steps is not None and int(self.state.step) >= self.steps:
+            return True
+        return self.seconds is not None and self.clock() - self.start >= self.seconds
+
+    def update(self, scalars):
+        self.finished = self._is_spent()
+        if self.steps is None:
+            position = min(self.clock() - self.start, self.seconds)
+        else:
+            position = int(self.state.step) - self.first_step
+        shown = [(k, scalars[k]) for k in ("d_loss", "g_loss") if k in scalars]
+        self.bar.update(position, shown, finalize=self.finished)
 
 
 # %% ../nbs/05_training.ipynb #30e96d7b
 def fit(
     state: TrainState,
-    steps: int | None = None,  # stop at this step, counted from the start of the run
-    seconds: float | None = None,  # or when this much of `clock` has passed in this call
-    callbacks: list = (),  # each called as f(state, scalars) after every step
-    clock: Callable = time.perf_counter,  # time.process_time counts CPU seconds instead
-    progress: bool = True,  # a bar with ETA
-    history: list | None = None,  # rows are added to this list, so that an interrupt loses none
-) -> list[dict]:  # the scalars of every step
-    "Train until the step or the budget; call it again to go on."
-    if steps is None and seconds is None:
-        raise ValueError("fit needs an end: give steps, seconds or both")
-    if seconds is not None and not seconds >= 0:
-        raise ValueError(f"seconds is {seconds}; give 0 or more")
-    history, first, start = [] if history is None else history, int(state.step), clock()
-    bar = keras.utils.Progbar(
-        seconds if steps is None else steps - first,
-        verbose=int(progress),
-        interval=0.5,
-        stateful_metrics=["d_loss", "g_loss"],
-        unit_name="s" if steps is None else "step",
-    )
-    over = lambda: (
-        (steps is not None and int(state.step) >= steps)
-        or (seconds is not None and clock() - start >= seconds)
-    )
-    done = over()
-    while not done:
+    steps: int | None = None,
+    seconds: float | None = None,
+    callbacks: Sequence[Callable] = (),
+    clock: Callable[[], float] = time.perf_counter,
+    progress: bool = True,
+    history: list[dict] | None = None,
+) -> list[dict[str, float]]:
+    """Train until a step or a time budget is reached; call it again to go on.
+
+    Parameters
+    ----------
+    state : TrainState
+        The run.
+    steps : int, optional
+        Stop at this step, counted from the start of the run.
+    seconds : float, optional
+        Stop when this much of `clock` has passed in this call.
+    callbacks : sequence of callables (state, scalars) -> None
+        Called after every step, but not after one with a NaN (`FloatingPointError`).
+    clock : callable
+        With ``time.process_time``, `seconds` are CPU seconds.
+    progress : bool
+        Show a bar with the time left.
+    history : list, optional
+        Rows are appended to this list, so that an interrupt loses none.
+
+    Returns
+    -------
+    list of dict
+        One row for each step: "step" and the scalars of `train_step`.
+    """
+    history = [] if history is None else history
+    budget = _Budget(state, steps, seconds, clock, progress)
+    while not budget.finished:
         generator_turn = (int(state.step) + 1) % state.task.n_critic == 0
-        scalars = {k: float(v) for k, v in state.run(generator_turn).items()}
+        scalars = {k: float(v) for k, v in state.train_function(generator_turn).items()}
         history.append({"step": int(state.step), **scalars})
         check_finite(history[-1])
-        for f in callbacks:
-            f(state, scalars)
-        done = over()
-        at = min(clock() - start, seconds) if steps is None else int(state.step) - first
-        bar.update(
-            at, [(k, scalars[k]) for k in ("d_loss", "g_loss") if k in scalars], finalize=done
-        )
+        for callback in callbacks:
+            callback(state, scalars)
+        budget.update(scalars)
     return history
-
-
-# %% ../nbs/05_training.ipynb #1e84a690
-def check_finite(scalars):
-    "Stop at the first NaN: every later step would only spread it."
-    bad = [k for k, v in scalars.items() if not math.isfinite(v)]
-    if bad:
-        raise FloatingPointError(
-            f"step {scalars['step']}: not finite: {', '.join(bad)}; check the data for NaN, or train anew with half the learning rates"
-        )
