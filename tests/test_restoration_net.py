@@ -24,7 +24,7 @@ def speech(n=6, samples=N, seed=0):
     rng = np.random.default_rng(seed)
     swell = np.repeat(rng.uniform(0.05, 1, (n, samples // 512)), 512, 1)
     return np.stack(
-        [0.1 * degrade.coloured_noise(samples, 8000, rng, -4) * s for s in swell]
+        [0.1 * degrade.coloured_noise(samples, 8000, rng, slope_db=-4) * s for s in swell]
     ).astype(np.float32)
 
 
@@ -60,7 +60,7 @@ def test_what_is_whole_stays_bit_for_bit(net):
 
 def test_only_lost_samples_change_and_clipped_ones_only_outwards(net):
     y = speech()
-    clipped, lost = (np.stack(v) for v in zip(*(degrade.hard_clip(v, 6) for v in y)))
+    clipped, lost = (np.stack(v) for v in zip(*(degrade.hard_clip(v, clip_db=6) for v in y)))
     out = ask(net, clipped, lost=lost)
     assert np.array_equal(out[~lost], clipped[~lost]) and not np.array_equal(
         out[lost], clipped[lost]
@@ -127,7 +127,7 @@ def test_likeness_follows_intelligibility():
     rng, ours, theirs = np.random.default_rng(0), [], []
     for snr in (-5, 0, 5, 10, 20):
         y = np.stack(
-            [degrade.add_noise(v, degrade.coloured_noise(4 * N, 8000, rng), snr)[0] for v in x]
+            [degrade.add_noise(v, degrade.coloured_noise(4 * N, 8000, rng), snr_db=snr)[0] for v in x]
         )
         ours.append(1 - float(estoi_loss(x, y, 8000)))
         theirs.append(np.mean([fidelity.stoi(a, b, 8000, extended=True) for a, b in zip(x, y)]))

@@ -85,7 +85,7 @@ def varied(y, samples, sr, rng):
     if rng.random() < 0.7:
         y = audio.resample(y, sr, round(sr / rng.uniform(0.85, 1.15)))
     y = y[:samples]
-    return degrade.random_eq(y, rng, 3.0) if rng.random() < 0.5 else y
+    return degrade.random_eq(y, rng, std_db=3.0) if rng.random() < 0.5 else y
 
 
 def speech(sr, n=6400, seed=0):
