@@ -224,7 +224,9 @@ def leaning(sr, seed):
 
 
 def whole(y, sr):
-    return audio.normalize_rms(y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], -23)
+    return audio.normalize_rms(
+        y[: len(y) // CONFIGS[sr].hop_length * CONFIGS[sr].hop_length], target_db=-23
+    )
 
 
 def sentences(names, n=40, words=6, seed=0):

@@ -65,7 +65,9 @@ def degrade_and_restore(
     }.items():
         sounds |= {name: y, f"{name}, mended": restoration.restore(y, sr)}
     for name, y in sounds.items():
-        audio_io.save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.wav", y, sr, "FLOAT")
+        audio_io.save(
+            folder / f"{name.replace(', ', '-').replace(' ', '-')}.wav", y, sr, subtype="FLOAT"
+        )
     return sounds
 
 

@@ -31,7 +31,6 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Real
@@ -48,6 +47,7 @@ from gan_audio_tut.audio_io import (
     check_format,
     format_of,
     open_audio,
+    remove_stale_parts,
     stream,
     subtype_of,
 )
@@ -62,7 +62,7 @@ from gan_audio_tut.streaming import (
     resampled_processing,
 )
 
-# %% ../nbs/12_restoration.ipynb #d55b0865
+# %% ../nbs/12_restoration.ipynb #333a5563
 TRAINING_RMS = 0.1  # the level around which the restorers were trained
 
 
@@ -208,7 +208,7 @@ def _nearest_pretrained(sr):
     return min(cards, key=lambda name: abs(math.log(cards[name]["sr"] / sr)))
 
 
-# %% ../nbs/12_restoration.ipynb #40e55ad1
+# %% ../nbs/12_restoration.ipynb #98c0bfb2
 @lru_cache(maxsize=4)
 def _load_cached(name, path, modified, size):
     "Load `name`; path, time of change and size are there so that a changed file is a cache miss."
@@ -236,7 +236,9 @@ def _inpainter(restorer, sr, level, correct=True):
         if not missing.any():
             return y
         channels = zip(y, missing, strict=True)
-        predicted = np.stack([ar_inpaint(v, mask, order, block, context) for v, mask in channels])
+        predicted = np.stack(
+            [ar_inpaint(v, mask, order=order, block=block, context=context) for v, mask in channels]
+        )
         if not correct:
             return predicted
         return _correct_fill(restorer, sr, level, y, predicted, missing)
@@ -245,7 +247,7 @@ def _inpainter(restorer, sr, level, correct=True):
     return ChunkedFunction(fill, sr, receptive_field, math.lcm(block, hop))
 
 
-# %% ../nbs/12_restoration.ipynb #28169190
+# %% ../nbs/12_restoration.ipynb #cb23c894
 def _correct_fill(restorer, sr, level, y, predicted, missing):
     "Predicted samples plus the change that the network makes within its band; (channels, n)."
     low = resample(predicted, sr, restorer.sr, res_type="VHQ")
@@ -391,7 +393,7 @@ def estimate_noise(restorer: Restorer, report: DamageReport) -> float:
     )
 
 
-# %% ../nbs/12_restoration.ipynb #215f3559
+# %% ../nbs/12_restoration.ipynb #a98d2de3
 BATCH_SECONDS = 48.0  # of excerpts in one call of the network
 
 
@@ -414,7 +416,7 @@ def _noise_to_signal(restorer, report, padding, slowdown):
     return float(10 * np.log10(removed / remaining))
 
 
-# %% ../nbs/12_restoration.ipynb #df2b162d
+# %% ../nbs/12_restoration.ipynb #e0e20d1c
 def _audible_excerpts(report):
     "Excerpts (n,) of all channels without offset and silent ones, and whether they are everything."
     complete = sum(y.shape[1] for y in report.excerpts) == report.samples
@@ -638,7 +640,7 @@ def _chunk_seconds(sr, channels):
     return min(24, 48 / channels, 8e6 / sr / channels)
 
 
-# %% ../nbs/12_restoration.ipynb #d2948be3
+# %% ../nbs/12_restoration.ipynb #ea0bf27e
 class RestoreStatus(enum.Enum):
     """What became of a file."""
 
@@ -743,7 +745,7 @@ def restore_file(
 # %% ../nbs/12_restoration.ipynb #bd5adca2
 def _check_target(source, target, sr, channels):
     "`InputError` before any work, and not after an hour of it, if the target cannot be written."
-    _remove_stale_parts(target)
+    remove_stale_parts(target.parent, target.name)  # of killed processes, not of live ones
     if target.exists() and os.path.samefile(source, target):
         raise InputError(f"{target}: is the file to read from; give another name")
     check_format(format_of(target), subtype_of(target), channels, sr, str(target))
@@ -775,15 +777,6 @@ def _copy_bytes(source, target):
 
 def _no_progress(*_):
     "Report to nobody."
-
-
-# %% ../nbs/12_restoration.ipynb #1a2c3160
-def _remove_stale_parts(target):
-    "Remove what a killed process has left of this file; a live process still writes to its own."
-    with suppress(OSError):
-        for part in target.parent.iterdir():
-            if part.name.startswith(".part-") and part.name[len(".part-") + 7 :] == target.name:
-                part.unlink()
 
 
 # %% ../nbs/12_restoration.ipynb #114a67fe
@@ -936,6 +929,7 @@ def _report_section(result, seconds):
     "One file of the page: what was done, two spectrograms, two players."
     start, before, after, sr = _most_changed_excerpt(result.path, result.target, seconds)
     figure = plots.data_url(_spectrograms_png(before, after, sr), "image/png")
+    sounds = {"before": before, "after": after}
     done = ", ".join(result.tasks) or result.status.value
     if result.gain_db:
         done += f", {result.gain_db:.1f} dB"
@@ -943,7 +937,7 @@ def _report_section(result, seconds):
         f"<h2>{html.escape(str(result.path))}</h2>"
         f"<p>{html.escape(done)}; excerpt from {start:.0f} s, mean of all channels</p>"
         f'<p><img alt="spectrograms before and after" src="{figure}"></p>'
-        + plots.player_html({"before": before, "after": after}, sr, None, False)
+        + plots.player_html(sounds, sr, level=None, spectrograms=False)
     )
 
 
@@ -954,7 +948,9 @@ def _most_changed_excerpt(before, after, seconds):
         sr = f.samplerate
 
     def excerpts():
-        pairs = zip(stream(before, seconds=seconds), stream(after, sr, seconds), strict=False)
+        pairs = zip(
+            stream(before, seconds=seconds), stream(after, sr, seconds=seconds), strict=False
+        )
         for a, b in pairs:
             yield a[: len(b)], b[: len(a)]
 
@@ -972,5 +968,5 @@ def _spectrograms_png(before, after, sr):
     n_fft = 2 ** round(math.log2(0.032 * sr))
     axes = fig.subplots(1, 2, sharey=True)
     for ax, y, title in zip(axes, (before, after), ("before", "after"), strict=True):
-        plots.spectrogram(y, sr, n_fft, ax, title)
+        plots.spectrogram(y, sr, n_fft, ax=ax, title=title, colorbar=False)
     return plots.png_bytes(fig)

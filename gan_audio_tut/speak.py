@@ -66,7 +66,7 @@ def trim_word(
     hole: float = 0.2,  # seconds of silence that no word has inside
 ) -> np.ndarray:  # a part of y; nothing of silence
     "The word in a clip: without the silence around it, and without what stands beyond a long one."
-    y, n = trim(y, sr, below), max(1, round(0.01 * sr))
+    y, n = trim(y, sr, top_db=below), max(1, round(0.01 * sr))
     level = rms(fix_length(y, -(-len(y) // n) * n).reshape(-1, n))
     loud = np.flatnonzero(level > level.max(initial=0) * db_to_amplitude(-below))
     parts = np.split(loud, 1 + np.flatnonzero(np.diff(loud) > hole * sr / n))
@@ -90,7 +90,7 @@ def concatenate_words(
     )
     out = [space]
     for y in words:
-        y = normalize_rms(trim_word(y, sr), -20)
+        y = normalize_rms(trim_word(y, sr), target_db=-20)
         out += [y * ramp(rise, len(y)) * ramp(fade, len(y))[::-1], space]
     return np.concatenate(out)
 

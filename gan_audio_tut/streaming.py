@@ -324,9 +324,9 @@ def _process_resampled(function, y, sr, follows):
 
     # "VHQ": "HQ" rounds differently in every chunk, which a network may amplify a hundred times
     def up(v):
-        return fix_length(resample(v, function.sr, sr, "VHQ"), y.shape[-1])
+        return fix_length(resample(v, function.sr, sr, res_type="VHQ"), y.shape[-1])
 
-    low = resample(y, sr, function.sr, "VHQ")
+    low = resample(y, sr, function.sr, res_type="VHQ")
     processed = function(low)
     if not follows or low.shape[-1] <= _GAIN_FFT // 2:
         return y + up(processed - low)

@@ -12,7 +12,7 @@ FILLS = [ar_inpaint, cubic_inpaint]
 def voiced(n=8000, seed=0):
     "A sound that linear prediction knows: noise through resonances, in pulses."
     rng = np.random.default_rng(seed)
-    y = sum(audio.tone(f, n / 8000, 8000, 0.1) for f in (120, 240, 360, 700, 1300))
+    y = sum(audio.tone(f, n / 8000, 8000, amplitude=0.1) for f in (120, 240, 360, 700, 1300))
     return (y + 1e-3 * rng.standard_normal(n)).astype(np.float32)
 
 

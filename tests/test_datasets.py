@@ -730,7 +730,7 @@ def test_silence_is_cut_and_quiet_is_kept(tmp_path):
         0.01 * np.concatenate([gap, hit, gap, hit, gap])
         + audio.white_noise(6.1, 8000, level=1e-5)[: 36000 + 12800],
         8000,
-        "FLOAT",
+        subtype="FLOAT",
     )
     clips = datasets.audio_folder(tmp_path)
     assert len(clips) == 2 and (np.abs(clips.audio[:, :80]).max(1) > 1e-4).all()
@@ -739,7 +739,7 @@ def test_silence_is_cut_and_quiet_is_kept(tmp_path):
 
 def test_a_long_recording_is_cut_without_loss(tmp_path):
     y = audio.white_noise(30, 8000, level=0.2).clip(-0.9, 0.9)
-    audio_io.save(tmp_path / "y.wav", y, 8000, "FLOAT")
+    audio_io.save(tmp_path / "y.wav", y, 8000, subtype="FLOAT")
     clips = datasets.audio_folder(tmp_path, samples=4096)
     whole = len(y) // 4096
     assert np.array_equal(clips.audio[:whole].reshape(-1), y[: whole * 4096]), (

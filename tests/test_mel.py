@@ -84,7 +84,7 @@ def test_parseval():
 
 @pytest.mark.parametrize("n_fft, k, amplitude", [(512, 64, 0.5), (256, 10, 1.0), (1024, 300, 0.01)])
 def test_a_sine_has_the_magnitude_that_algebra_says(n_fft, k, amplitude):
-    y = audio.tone(k * 8000 / n_fft, 1, 8000, amplitude)
+    y = audio.tone(k * 8000 / n_fft, 1, 8000, amplitude=amplitude)
     mags = np.asarray(mel.magnitude(*mel.stft(y[None], n_fft, n_fft // 4)))[0, 8:-8]
     assert (mags.argmax(1) == k).all() and np.allclose(mags[:, k], amplitude * n_fft / 4, rtol=1e-3)
 

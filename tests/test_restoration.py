@@ -247,7 +247,7 @@ def test_auto_leaves_alone_what_the_network_would_leave(strong, monkeypatch):
 
 def test_a_file_keeps_its_format(default_strong, tmp_path):
     source = tmp_path / "a.flac"
-    audio_io.save(source, modulated_noise(44100, 3, channels=2), 44100, "PCM_24")
+    audio_io.save(source, modulated_noise(44100, 3, channels=2), 44100, subtype="PCM_24")
     restore_file(source, tmp_path / "b.flac", task="denoise")
     a, b = (audio_io.load(tmp_path / f"{k}.flac", mono=False) for k in "ab")
     assert a[1] == b[1] and a[0].shape == b[0].shape and not np.array_equal(a[0], b[0])

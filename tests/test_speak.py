@@ -49,7 +49,7 @@ def test_no_click_at_joins_or_ends():
 
 
 def test_words_have_one_level():
-    loud = audio.tone(200, 0.4, 8000, 0.9)
+    loud = audio.tone(200, 0.4, 8000, amplitude=0.9)
     y = speak.concatenate_words([loud, 0.01 * loud], 8000, gap=0.1)
     a, b = (
         audio.amplitude_to_db(audio.rms(audio.trim(part, 8000)))
@@ -71,7 +71,7 @@ def test_a_drum_keeps_its_attack():
         hit = audio.normalize_rms(datasets.drum_hit(kind, 3))
         said = speak.concatenate_words([hit], 16000, gap=0)
         early = lambda y: (
-            10 * np.log10(np.sum(audio.trim(y, 16000, 35)[:160] ** 2) / np.sum(y**2))
+            10 * np.log10(np.sum(audio.trim(y, 16000, top_db=35)[:160] ** 2) / np.sum(y**2))
         )  # share of the energy in the first 10 ms
         assert early(said) > early(hit) - 1, kind
 

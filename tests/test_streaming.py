@@ -209,7 +209,7 @@ def test_chunks_equal_the_whole_at_another_rate(sr, above):
 def test_only_the_change_comes_back():
     "A gain of a half below 8 kHz: what lies above follows, or passes."
     half = ChunkedFunction(scale_by(0.5), 16000, receptive_field=0, hop=128)
-    low, high = (audio.tone(freq, 1.0, 44100, 0.1) for freq in (1000, 15000))
+    low, high = (audio.tone(freq, 1.0, 44100, amplitude=0.1) for freq in (1000, 15000))
     middle = slice(8000, -8000)
     passed = resampled_processing(half, 44100, above=False)(low + high)
     assert np.abs(passed - (0.5 * low + high))[middle].max() < 1e-3

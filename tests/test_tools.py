@@ -88,7 +88,7 @@ def test_fetched_speech_is_unpacked_without_debian(tmp_path, monkeypatch):
     from gan_audio_tut import audio
 
     sound = lambda seconds, level: audio_io.encode(
-        audio.tone(440, seconds, 8000, level), 8000, "WAV"
+        audio.tone(440, seconds, 8000, amplitude=level), 8000, format="WAV"
     )
     debian_package(
         tmp_path / "x.deb",

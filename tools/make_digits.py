@@ -91,7 +91,7 @@ def main():
         for take, (rate, pitch) in enumerate(TAKES):
             for label, word in enumerate(WORDS):
                 y = audio.trim(audio.resample(say(word, voice, rate, pitch), say.sr, SR), SR)
-                y = audio.fix_length(audio.normalize_rms(y, -20), SAMPLES)
+                y = audio.fix_length(audio.normalize_rms(y, target_db=-20), SAMPLES)
                 clips.append(np.pad(y, MARGIN))
                 rows.append([label, v, split_of(v, take)])
     audio_io.save(ASSETS / "digits.ogg", np.concatenate(clips), SR)

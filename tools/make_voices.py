@@ -81,7 +81,7 @@ def say(speaker, rng, seconds):
     y = coloured(np.concatenate(said)[: int(seconds * SR)], rng)
     if rng.random() < 0.4:
         y = in_a_room(y, rng)
-    y = audio.normalize_rms(y.astype(np.float32), rng.uniform(-32, -16))
+    y = audio.normalize_rms(y.astype(np.float32), target_db=rng.uniform(-32, -16))
     return y / max(1.0, np.abs(y).max() / 0.99)
 
 

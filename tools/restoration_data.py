@@ -83,7 +83,7 @@ def concatenate_recordings(sounds, samples, sr, rng):
         start = rng.integers(max(1, len(sound) - samples))  # somewhere in a long one
         sound = sound[start : start + samples]
         if audio.rms(sound) > 1e-4:
-            sound = audio.normalize_rms(sound, -20 + rng.normal(0, 1.5))
+            sound = audio.normalize_rms(sound, target_db=-20 + rng.normal(0, 1.5))
         else:
             sound = sound[:0]
         pause = np.zeros(int(rng.uniform(0.02, 0.5) * sr), np.float32)
