@@ -37,7 +37,7 @@ def _missing_band(bandwidth, bins):
     return above * ops.cast(bandwidth < 1, "float32")
 
 
-# %% ../nbs/11d_restoration_net.ipynb #94c13d71
+# %% ../nbs/11d_restoration_net.ipynb #cb722494
 def _running_minimum(x, width):
     "The minimum over `width` frames around each frame of (B, frames, bins)."
     before = width // 2
@@ -162,8 +162,8 @@ def _norm(x):
 def conv_block(x):
     "A residual block, (B, frames, bands, n) to the same: a 3 x 3 convolution, then a 1 x 1."
     n = x.shape[-1]
-    small = keras.initializers.VarianceScaling(0.1)
     h = layers.Conv2D(n, 3, padding="same", activation="relu")(_norm(x))
+    small = keras.initializers.VarianceScaling(0.1)  # each block begins near the identity
     h = layers.Conv2D(n, 1, kernel_initializer=small)(h)
     return layers.Add()([x, h])
 
@@ -178,7 +178,7 @@ def _time_blocks(x, dim, dilations):
     return layers.Reshape((-1, bands, n))(layers.Dense(bands * n)(_norm(h)))
 
 
-# %% ../nbs/11d_restoration_net.ipynb #f9d0401a
+# %% ../nbs/11d_restoration_net.ipynb #33b6c856
 def _unet(x, channels, dim, dilations):
     "Feature maps (B, frames, bins, n) to five numbers a bin, (B, frames, bins, 5)."
     x = layers.Conv2D(channels[0], (3, 8), (1, 4), padding="same")(x)  # (B, frames, bins / 4, 12)
