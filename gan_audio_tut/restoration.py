@@ -4,13 +4,10 @@
 
 # %% auto #0
 __all__ = [
-    "TRAINING_RMS",
-    "LONGEST_FILL",
     "TASKS",
     "CLEAN_DB",
     "NO_SPEECH_DB",
     "TEST_TIME_AUGMENTATIONS",
-    "BATCH_SECONDS",
     "Restorer",
     "load_restorer",
     "choose_tasks",
@@ -62,8 +59,8 @@ from gan_audio_tut.streaming import (
     resampled_processing,
 )
 
-# %% ../nbs/12_restoration.ipynb #333a5563
-TRAINING_RMS = 0.1  # the level around which the restorers were trained
+# %% ../nbs/12_restoration.ipynb #09dbf5ab
+_TRAINING_RMS = 0.1  # the level around which the restorers were trained
 
 
 def _trace_once(net):
@@ -141,7 +138,7 @@ class Restorer:
         """
         if missing is None:
             missing = np.zeros(y.shape, bool)
-        gain = np.float32(TRAINING_RMS / level)
+        gain = np.float32(_TRAINING_RMS / level)
         padding = max(0, self.receptive_field - y.shape[1])  # no training clip was shorter
 
         def tensor(v):
@@ -208,7 +205,7 @@ def _nearest_pretrained(sr):
     return min(cards, key=lambda name: abs(math.log(cards[name]["sr"] / sr)))
 
 
-# %% ../nbs/12_restoration.ipynb #98c0bfb2
+# %% ../nbs/12_restoration.ipynb #66ce11dc
 @lru_cache(maxsize=4)
 def _load_cached(name, path, modified, size):
     "Load `name`; path, time of change and size are there so that a changed file is a cache miss."
@@ -247,7 +244,7 @@ def _inpainter(restorer, sr, level, correct=True):
     return ChunkedFunction(fill, sr, receptive_field, math.lcm(block, hop))
 
 
-# %% ../nbs/12_restoration.ipynb #cb23c894
+# %% ../nbs/12_restoration.ipynb #dcd64c9b
 def _correct_fill(restorer, sr, level, y, predicted, missing):
     "Predicted samples plus the change that the network makes within its band; (channels, n)."
     low = resample(predicted, sr, restorer.sr, res_type="VHQ")
@@ -272,7 +269,7 @@ def _resample_mask(missing, sr, target_sr, size):
 
 
 # %% ../nbs/12_restoration.ipynb #df1c91c7
-LONGEST_FILL = 0.3  # seconds: a dropout that is filled, with a margin
+_LONGEST_FILL = 0.3  # seconds: a dropout that is filled, with a margin
 
 
 def _network_hop(restorer, sr):
@@ -294,7 +291,7 @@ def _correction_context(restorer, sr):
     "Samples at `sr` to either side: the network, two resamplings, and the longest dropout."
     network = (restorer.frames + 5) * restorer.hop_length / restorer.sr
     resampling = 512 / min(sr, restorer.sr)
-    return math.ceil((network + resampling + LONGEST_FILL) * sr)
+    return math.ceil((network + resampling + _LONGEST_FILL) * sr)
 
 
 # %% ../nbs/12_restoration.ipynb #6bff6de5
@@ -393,8 +390,8 @@ def estimate_noise(restorer: Restorer, report: DamageReport) -> float:
     )
 
 
-# %% ../nbs/12_restoration.ipynb #a98d2de3
-BATCH_SECONDS = 48.0  # of excerpts in one call of the network
+# %% ../nbs/12_restoration.ipynb #61c77a7b
+_BATCH_SECONDS = 48.0  # of excerpts in one call of the network
 
 
 def _noise_to_signal(restorer, report, padding, slowdown):
@@ -404,7 +401,7 @@ def _noise_to_signal(restorer, report, padding, slowdown):
     # a word that we cut in two sounds like a burst of noise, so edges do not count
     edge = 0 if complete else restorer.sr // 2
     removed = remaining = 1e-12
-    for batch in _equal_length_batches(excerpts, BATCH_SECONDS * report.sr):
+    for batch in _equal_length_batches(excerpts, _BATCH_SECONDS * report.sr):
         y = resample(batch, report.sr, round(slowdown * restorer.sr))
         looped = np.pad(y, ((0, 0), (pad, pad)), "wrap")
         z = restorer(looped, report.level, denoise=1.0)[:, pad : pad + y.shape[1]]
@@ -416,7 +413,7 @@ def _noise_to_signal(restorer, report, padding, slowdown):
     return float(10 * np.log10(removed / remaining))
 
 
-# %% ../nbs/12_restoration.ipynb #e0e20d1c
+# %% ../nbs/12_restoration.ipynb #eb4b3b98
 def _audible_excerpts(report):
     "Excerpts (n,) of all channels without offset and silent ones, and whether they are everything."
     complete = sum(y.shape[1] for y in report.excerpts) == report.samples
@@ -640,7 +637,7 @@ def _chunk_seconds(sr, channels):
     return min(24, 48 / channels, 8e6 / sr / channels)
 
 
-# %% ../nbs/12_restoration.ipynb #ea0bf27e
+# %% ../nbs/12_restoration.ipynb #d9d530f1
 class RestoreStatus(enum.Enum):
     """What became of a file."""
 

@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "NOISE_KINDS",
-    "D_N_FFT",
     "training_bank",
     "training_noises",
     "RestorationConfig",
@@ -84,7 +83,7 @@ def training_bank(
     return degraded, filled, missing, sources, n_clipped
 
 
-# %% ../nbs/11e_restoration_training.ipynb #57fef2c3
+# %% ../nbs/11e_restoration_training.ipynb #011c20dc
 def _check_bank(speech, sr, n_clipped, n_dropouts):
     "How many dropouts of up to 0.12 s, 0.05 s apart, fit into a sound: 1 to 8; or `InputError`."
     fitting = int((np.shape(speech)[-1] / sr - 0.05) / 0.17)
@@ -223,7 +222,7 @@ class RestorationConfig:
         _check_config(self)
 
 
-# %% ../nbs/11e_restoration_training.ipynb #5e223360
+# %% ../nbs/11e_restoration_training.ipynb #59f9aba0
 def _check_config(config):
     "`InputError` for what no training can use."
     if len(config.shares) != 4 or any(n != int(n) or n < 1 for n in config.shares):
@@ -247,7 +246,7 @@ def _check_config(config):
         raise InputError("feature_matching needs a trained discriminator: set adversarial above 0")
 
 
-# %% ../nbs/11e_restoration_training.ipynb #397706b4
+# %% ../nbs/11e_restoration_training.ipynb #d6d8df6c
 class _Stream(IntEnum):
     "The stream of each random draw of a batch."
 
@@ -277,7 +276,7 @@ class _Draw:
         return epoch_indices(self.seed, self.step, count, n, stream)
 
 
-# %% ../nbs/11e_restoration_training.ipynb #42f9489b
+# %% ../nbs/11e_restoration_training.ipynb #ed73aed6
 def _power(y):
     return tf.reduce_mean(y**2, 1, keepdims=True) + 1e-10
 
@@ -409,7 +408,7 @@ def _match_features(inputs, real, fake, features_real, features_fake):
 
 
 def _discriminator_view(y):
-    return log_spectrogram(y, D_N_FFT, D_N_FFT // 2)
+    return log_spectrogram(y, _D_N_FFT, _D_N_FFT // 2)
 
 
 def _discriminator_condition(inputs):
@@ -417,8 +416,8 @@ def _discriminator_condition(inputs):
     return (_discriminator_view(filled),)
 
 
-# %% ../nbs/11e_restoration_training.ipynb #7d8b3cfb
-D_N_FFT = 128  # of the log spectrograms that the discriminator reads
+# %% ../nbs/11e_restoration_training.ipynb #360c631f
+_D_N_FFT = 128  # of the log spectrograms that the discriminator reads
 
 
 def _restoration_task(generator, batch, sr, config):
@@ -427,7 +426,7 @@ def _restoration_task(generator, batch, sr, config):
     loss_weights = {name: getattr(config, name) for name in aux_losses}
     if not config.adversarial:
         return Task(generator, None, batch, aux_losses=aux_losses, loss_weights=loss_weights)
-    bins = D_N_FFT // 2
+    bins = _D_N_FFT // 2
     discriminator = conditional_discriminator(
         resolution_discriminator(2 * bins, config.d_channels), bins
     )

@@ -322,7 +322,7 @@ def test_batched_excerpts_give_the_same_estimate(strong, monkeypatch):
     report = detect_damage([modulated_noise(sr, 40, channels=2)], sr)
     assert len(report.excerpts) > 2 and sum(map(np.size, report.excerpts)) < 2 * report.samples
     batched = estimate_noise(strong, report)
-    monkeypatch.setattr(restoration, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(restoration, "_BATCH_SECONDS", 0.0)
     assert estimate_noise(strong, report) == pytest.approx(batched, abs=1e-4)
 
 
