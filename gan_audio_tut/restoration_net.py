@@ -88,6 +88,19 @@ class STFTFeatures(layers.Layer):
         editable = ops.clip(denoise + band + any_missing, 0, 1) * everywhere
         return real, imag, features, editable
 
+    def compute_output_spec(self, filled, missing, task):
+        batch, samples = filled.shape
+        frames = None if samples is None else 1 + samples // self.hop_length
+        bins = self.n_fft // 2 + 1
+        spectrum = keras.KerasTensor((batch, frames, bins))
+        features = keras.KerasTensor((batch, frames, bins - 1, 8))
+        return (
+            spectrum,
+            keras.KerasTensor(spectrum.shape),
+            features,
+            keras.KerasTensor(spectrum.shape),
+        )
+
     def get_config(self):
         names = "n_fft", "hop_length", "noise_frames"
         return super().get_config() | {name: getattr(self, name) for name in names}
@@ -148,6 +161,9 @@ class MaskedISTFT(layers.Layer):
         samples_only = (1 - denoise) * ops.cast(bandwidth >= 1, "float32")
         filled = _fill_missing(out, degraded, missing)
         return samples_only * filled + (1 - samples_only) * out
+
+    def compute_output_spec(self, x, real, imag, editable, degraded, missing, task):
+        return keras.KerasTensor(degraded.shape)
 
     def get_config(self):
         names = "hop_length", "max_gain", "level_frames"

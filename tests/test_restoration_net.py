@@ -1,9 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
 from gan_audio_tut import degrade, fidelity, weights
 from gan_audio_tut.audio import InputError
-from gan_audio_tut.restoration_net import restoration_unet
+from gan_audio_tut.restoration_net import STFTFeatures, restoration_unet
 from gan_audio_tut.runs import save_model
 
 N = 8192
@@ -74,3 +75,12 @@ def test_saved_and_loaded_it_is_the_same(net, speech, tmp_path):
 def test_bad_sizes():
     with pytest.raises(InputError, match="n_fft 500"):
         restoration_unet(n_fft=500)
+
+
+def test_symbolic_shapes_are_the_real_ones():
+    filled, missing = np.zeros((2, 1000), "float32"), np.ones((2, 1000), "float32")
+    arrays = [filled, missing, np.float32([[0, 1], [1, 1]])]
+    symbols = [keras.Input(batch_shape=v.shape) for v in arrays]
+    features, symbolic = STFTFeatures()(*arrays), STFTFeatures()(*symbols)
+    assert [v.shape for v in symbolic] == [tuple(v.shape) for v in features]
+    assert {v.dtype for v in symbolic} == {"float32"}
