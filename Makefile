@@ -35,8 +35,8 @@ bench: .venv/bench                        ## measure the claims again; some ten 
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
 	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py taught 8000" "vocoder.py leaning 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
 	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" "vocoder.py judge 16000 --on test --shipped" \
-	    "restoration.py twins 8000" "restoration.py judge 8000 --on valid" "restoration.py judge 8000 --on test" \
-	    "restoration.py judge 16000 --on valid" "restoration.py judge 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
+	    "restoration.py ablation 8000" "restoration.py evaluate 8000 --on valid" "restoration.py evaluate 8000 --on test" \
+	    "restoration.py evaluate 16000 --on valid" "restoration.py evaluate 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "gan_audio_tut needs Python 3.11, 3.12 or 3.13, and this is %d.%d; say which with: make PYTHON=python3.12" % v)'

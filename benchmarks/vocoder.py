@@ -41,7 +41,7 @@ from gan_audio_tut import (
 from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
-import restoration_lessons  # noqa: E402
+import restoration_data  # noqa: E402
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 START, BUDGET = 600, 1200  # CPU seconds of the copyist, and of each twin
@@ -179,7 +179,7 @@ def with_real_voices(sr):
     "The lessons, and a restorer's sentences, which hold real voices too."
     words = lessons(spoken_by(LEARNED), CONFIGS[sr], OLDER)
     return np.random.default_rng(0).permutation(
-        np.concatenate([words, restoration_lessons.speech(sr)[:, : words.shape[1]]])
+        np.concatenate([words, restoration_data.speech(sr)[:, : words.shape[1]]])
     )
 
 

@@ -1,4 +1,4 @@
-"""`gan-audio restore` as a user meets it, with a small network that has learned nothing."""
+"""`gan-audio restore` as a user meets it, with a small untrained network."""
 
 import json
 import os
@@ -61,11 +61,11 @@ BAD = {  # name -> how to make the input, what the line says
 
 @pytest.mark.parametrize("kind", BAD)
 def test_unusable_input_is_one_line_and_nothing_is_written(kind, model, tmp_path, capsys):
-    make, said = BAD[kind]
+    make, reason = BAD[kind]
     make(tmp_path / "in.wav")
     assert call("restore", tmp_path / "in.wav", tmp_path / "new" / "out.wav", "--model", model) == 2
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "in.wav" in line and said in line
+    assert line.count("\n") == 1 and "in.wav" in line and reason in line
     assert not (tmp_path / "new").exists()
 
 
@@ -111,7 +111,7 @@ def test_wrong_targets(model, tmp_path, capsys):
     assert a.read_bytes() == was and [p.name for p in (tmp_path / "in").iterdir()] == ["b.wav"]
 
 
-def test_a_wrong_word_is_one_line(model, tmp_path, capsys):
+def test_a_wrong_option_is_one_line(model, tmp_path, capsys):
     a = put(tmp_path / "a.wav", words())
     for extra in (["--mix", "2"], ["--mix", "nan"], ["--task", "clean"]):
         with pytest.raises(SystemExit) as end:
@@ -177,12 +177,12 @@ def test_a_folder_goes_on_where_it_stopped(model, tmp_path, capsys):
     (out / "deep").mkdir()
     (out / "deep" / ".part-0123ab-c.wav").write_bytes(b"half")
     assert call("restore", source, out, "--task", "denoise", "--model", model, "--report") == 2
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert (
-        "1 of 4 skipped" in told.err
-        and "z.wav: skipped" in told.out
-        and "a.wav: there already" in told.out
-        and "c.wav: denoise" in told.out
+        "1 of 4 skipped" in printed.err
+        and "z.wav: skipped" in printed.out
+        and "a.wav: there already" in printed.out
+        and "c.wav: denoise" in printed.out
     )
     assert (out / "a.wav").read_bytes() == done
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
@@ -226,15 +226,17 @@ def test_an_interrupt_that_is_swallowed_stops_it_all_the_same(
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
-        except:  # as Keras does in `ops.shape`  # noqa: E722
+        except:  # noqa: E722 - as Keras does in `ops.shape`
             if then == "stumbles":
-                raise TypeError("None has no shape")
+                raise TypeError("None has no shape") from None
         return y
 
     a = put(tmp_path / "a.wav", words(60))
-    monkeypatch.setattr(
-        restoration, "repair", lambda found, *_: streaming.ChunkedFunction(f, found.sr, 0)
-    )
+
+    def build_chain(report, *_, **__):
+        return streaming.ChunkedFunction(f, report.sr, 0)
+
+    monkeypatch.setattr(restoration, "build_chain", build_chain)
     assert call("restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model) == 130
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"] and not capsys.readouterr().err
 

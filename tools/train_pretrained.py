@@ -7,8 +7,9 @@ drums-16k       the spectral head that plays a drum machine; learned from hits t
 vocoder-8k, vocoder-16k  from mel bands to sound; learned from words of three speakers of FSDD, from the voices that
                 `tools/make_voices.py runs/voices --minutes 100` makes, from what the restorers learn from, and from
                 hisses; computed elsewhere, by tools/vocoder_on_jax.py
-restore-8k, restore-16k  from damaged sound to clean; learned from what tools/restoration_lessons.py gathers; the second's
-                first leg was computed elsewhere, by tools/restorer_on_jax.py
+restore-8k, restore-16k
+                from degraded to clean speech; trained on what tools/restoration_data.py gathers;
+                the second's first stage was computed elsewhere, by tools/restorer_on_jax.py
 
 All but the recogniser train in legs of `--minutes`: stopped or run again, they go on from runs/NAME. What ships had 35
 minutes of one core (the voice, the pictures), 25 (the drums), or the steps below (the vocoders, the restorers).
@@ -44,7 +45,7 @@ from gan_audio_tut import (
 )
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import restoration_lessons  # noqa: E402
+import restoration_data  # noqa: E402
 import vocoder as judging  # noqa: E402  what ships is judged as the benchmark judges
 
 VOICES_LEARNED = "telephone prompts, readings and letters from Debian's free packages (tools/fetch_speech.py names authors and licences), espeak-ng voices"
@@ -375,165 +376,130 @@ def unheard(net, config):
     return scores
 
 
-SHARE = (
-    0.75  # of the way from the first leg's end to the second's: benchmarks/restoration.py between
-)
+# of the fine-tuning: benchmarks/restoration.py interpolation
+FINE_TUNING_SHARE = 0.75
+EARLIER_FACTS = ("seed", "settings", "steps", "cpu_s", "device_s", "computed", "trained_on")
 
 
 def trained_restorer(name, minutes, seed=0, further=False):
-    "Leg by leg, each from where the last one ended; what ships lies between. `further`: only the second, from the weights that ship."
-    size, recipes = restoration_lessons.RESTORERS[name]
-    said, noises, kept = restoration_lessons.lessons(size["sr"], f"runs/{name}", seed)
-    nets, done = [None], []
+    """Stage by stage, each from where the last one ended; what ships lies between the last two.
+
+    With `further` only the last stage, from the weights that ship.
+    """
+    size, configs = restoration_data.RESTORERS[name]
+    speech, noises, bank = restoration_data.load_training_data(size["sr"], f"runs/{name}", seed)
+    nets, stages = [None], []
     if further:
         nets, card = [weights.load_model(name)], weights.model_card(name)
-        if "before" in card or len(recipes) == 1:
-            raise audio.InputError(f"{name}: has had its last leg; leave --further out")
-        done.append(
-            {
-                k: card[k]
-                for k in (
-                    "seed",
-                    "settings",
-                    "steps",
-                    "cpu_s",
-                    "device_s",
-                    "computed",
-                    "trained_on",
-                )
-                if k in card
-            }
-        )
-    for k, recipe in list(enumerate(recipes))[len(recipes) - 1 if further else 0 :]:
+        if "before" in card or len(configs) == 1:
+            raise audio.InputError(f"{name}: has had its last stage; leave --further out")
+        stages.append({k: card[k] for k in EARLIER_FACTS if k in card})
+    for k in range(len(configs) - 1 if further else 0, len(configs)):
+        config = configs[k]
         state = restoration_training.build_restoration_gan(
-            said,
+            speech,
             noises,
-            kept,
+            bank,
             size["sr"],
-            recipe,
-            seed + k,
-            nets[-1],
+            config=config,
+            seed=seed + k,
+            start=nets[-1],
             n_fft=size["n_fft"],
             hop_length=size["hop_length"],
         )
-        net, facts = leg(
-            f"runs/{name}/leg-{k}",
-            state,
-            {"seed": seed + k, **size, "settings": vars(recipe)},
-            minutes,
-            recipe.decay_steps,
-        )
-        done.append({"seed": seed + k, "settings": vars(recipe)} | facts)
-        if facts["steps"] < recipe.decay_steps:
-            return print(
-                f"{name}: {facts['steps']} of {recipe.decay_steps} steps of leg {k}; run it again to go on"
-            )
+        settings = {"seed": seed + k, **size, "settings": vars(config)}
+        net, facts = leg(f"runs/{name}/stage-{k}", state, settings, minutes, config.decay_steps)
+        stages.append({"seed": seed + k, "settings": vars(config)} | facts)
+        if facts["steps"] < config.decay_steps:
+            done = f"{facts['steps']} of {config.decay_steps} steps of stage {k}"
+            return print(f"{name}: {done}; run it again to go on")
         nets.append(net)
-    ship_restorer(
-        name,
-        restoration_training.interpolate_weights(*nets[-2:], SHARE) if len(done) > 1 else net,
-        done,
-        len(said),
-        len(noises),
-    )
+    if len(stages) > 1:
+        net = restoration_training.interpolate_weights(*nets[-2:], FINE_TUNING_SHARE)
+    ship_restorer(name, net, stages, len(speech), len(noises))
 
 
 def computed_restorer(name, path):
-    "Ship what tools/restorer_on_jax.py has found."
-    size, recipes = restoration_lessons.RESTORERS[name]
-    net, (said, noises, _) = (
-        restoration_net.restoration_unet(n_fft=size["n_fft"], hop_length=size["hop_length"]),
-        restoration_lessons.lessons(size["sr"], f"runs/{name}"),
-    )
-    with np.load(path) as found:
-        facts = json.loads(str(found["facts"]))
-        net.set_weights([found[f"arr_{k}"] for k in range(len(net.weights))])
-    ship_restorer(name, net, [{"settings": vars(recipes[0])} | facts], len(said), len(noises))
+    "Ship the weights that tools/restorer_on_jax.py computed."
+    size, configs = restoration_data.RESTORERS[name]
+    net = restoration_net.restoration_unet(n_fft=size["n_fft"], hop_length=size["hop_length"])
+    speech, noises, _ = restoration_data.load_training_data(size["sr"], f"runs/{name}")
+    with np.load(path) as arrays:
+        facts = json.loads(str(arrays["facts"]))
+        net.set_weights([arrays[f"arr_{k}"] for k in range(len(net.weights))])
+    stages = [{"settings": vars(configs[0])} | facts]
+    ship_restorer(name, net, stages, len(speech), len(noises))
 
 
-def ship_restorer(name, net, legs, said, noises):
-    "Judge a restorer and put it among the shipped ones; `legs` are the settings, seed, steps, what they cost, and curve of each."
-    size, facts = (
-        restoration_lessons.RESTORERS[name][0],
-        legs[-1]
-        | (
-            {"before": [{k: v for k, v in row.items() if k != "curve"} for row in legs[:-1]]}
-            if legs[1:]
-            else {}
-        ),
-    )
-    words = (
-        {"data": "FSDD (three speakers), ", "data_licence": "CC BY-SA 4.0, "}
-        if size["sr"] == 8000
-        else {"data": "", "data_licence": ""}
-    )
-    weights.save_pretrained(
-        name,
-        net,
-        size
-        | facts
-        | {
-            "about": f"noise, clipped peaks, lost bands and holes out of speech at {size['sr'] / 1000:g} kHz",
-            "licence": "CC BY-SA 4.0",
-            "data": words["data"] + VOICES_LEARNED + ", ESC-10 (folds 1 and 2)",
-            "data_licence": words["data_licence"] + LICENCES,
-            "trained_on": f"{said} sentences of two seconds, {noises} noises"
-            + (
-                f"; {SHARE:.0%} of the way from the first leg's weights to the second's"
-                if legs[1:]
-                else ""
-            ),
-            "scores": denoised(net, size["sr"]),
-            "judged_by": "speakers and noises that it has not learned from (by these, choices were made), at 0, 5 and 10 dB",
-            "limits": "one voice at a time; music counts as noise",
-        },
-    )
+def ship_restorer(name, net, stages, n_sentences, n_noises):
+    """Evaluate a restorer and put it among the shipped ones.
+
+    `stages` are the settings, seed, steps, what they cost, and the curve of each.
+    """
+    size = restoration_data.RESTORERS[name][0]
+    facts = dict(stages[-1])
+    trained_on = f"{n_sentences} sentences of two seconds, {n_noises} noises"
+    if stages[1:]:
+        facts["before"] = [{k: v for k, v in row.items() if k != "curve"} for row in stages[:-1]]
+        trained_on += f"; {FINE_TUNING_SHARE:.0%} of the way from the first stage's weights "
+        trained_on += "to the second's"
+    data, data_licence = VOICES_LEARNED + ", ESC-10 (folds 1 and 2)", LICENCES
+    if size["sr"] == 8000:
+        data = "FSDD (three speakers), " + data
+        data_licence = "CC BY-SA 4.0, " + data_licence
+    rate = f"{size['sr'] / 1000:g} kHz"
+    card = size | facts
+    card |= {
+        "about": f"restores speech at {rate}: noise, clipped peaks, missing bands, dropouts",
+        "licence": "CC BY-SA 4.0",
+        "data": data,
+        "data_licence": data_licence,
+        "trained_on": trained_on,
+        "scores": denoised(net, size["sr"]),
+        "judged_by": "validation speakers and noises (choices were made on them), "
+        "at 0, 5 and 10 dB",
+        "limits": "one voice at a time; music counts as noise",
+    }
+    weights.save_pretrained(name, net, card)
 
 
 def denoised(net, sr, seconds=3.0):
-    "Means over ESC-10's fold 3 at three ratios, under FSDD's `nicolas` (8 kHz) or two recordings of `speech16k`."
+    """Mean scores over ESC-10's fold 3 at three SNRs, without and with the network.
+
+    The speech is that of FSDD's `nicolas` (8 kHz) or of two recordings of `speech16k`.
+    """
     rng, n, noises = np.random.default_rng(5), int(seconds * sr), datasets.esc10("valid", sr=sr)
     if sr == 8000:
         clips = datasets.fsdd("train+valid+test")
-        said = [
-            np.trim_zeros(y, "b")
-            for y in clips.audio[clips.speakers == clips.speaker_names.index("nicolas")]
-        ]
+        is_nicolas = clips.speakers == clips.speaker_names.index("nicolas")
+        sounds = [np.trim_zeros(y, "b") for y in clips.audio[is_nicolas]]
     else:
-        said = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
+        sounds = judging.speech(sr, sorted((datasets.data_dir() / "speech16k").glob("*.flac"))[:2])
     rows = {"input": [], "restored": []}
-    for y in noises.audio[:: max(1, len(noises) // 20)]:
+    for recording in noises.audio[:: max(1, len(noises) // 20)]:
         for snr in (0.0, 5.0, 10.0):
-            x = restoration_lessons.sentence(said, n, sr, rng)
-            noisy, _ = degrade.add_noise(
-                x,
-                degrade.random_crop(
-                    [y if audio.rms(y) > 1e-4 else degrade.coloured_noise(len(y), sr, rng)], n, rng
-                ),
-                snr,
-            )
-            gain = 0.1 / audio.rms(noisy)
-            out = net(
-                [
-                    v.astype(np.float32)
-                    for v in (
-                        gain * noisy[None],
-                        gain * noisy[None],
-                        0 * noisy[None],
-                        np.array([[1.0, 1.0]]),
-                    )
-                ]
-            )
-            for k, z in {"input": noisy, "restored": np.asarray(out)[0] / gain}.items():
-                rows[k].append(fidelity.score(x, z, sr))
+            clean = restoration_data.concatenate_recordings(sounds, n, sr, rng)
+            noise = recording
+            if audio.rms(noise) <= 1e-4:
+                noise = degrade.coloured_noise(len(noise), sr, rng)
+            noise = degrade.random_crop([noise], n, rng)
+            noisy, _ = degrade.add_noise(clean, noise, snr_db=snr)
+            restored = denoise_once(net, noisy)
+            rows["input"].append(fidelity.score(clean, noisy, sr))
+            rows["restored"].append(fidelity.score(clean, restored, sr))
+    metrics = [k for k in ("si_sdr", "pesq", "stoi", "estoi", "lsd") if k in rows["input"][0]]
     return {
-        k: {
-            f: round(float(np.nanmean([r[f] for r in v])), 3)
-            for f in ("si_sdr", "pesq", "stoi", "estoi", "lsd")
-            if f in v[0]
-        }
-        for k, v in rows.items()
+        name: {k: round(float(np.nanmean([score[k] for score in scores])), 3) for k in metrics}
+        for name, scores in rows.items()
     }
+
+
+def denoise_once(net, noisy):
+    "One call of a restoration network on a whole sound (samples,)."
+    gain = 0.1 / audio.rms(noisy)
+    degraded = (gain * noisy[None]).astype(np.float32)
+    out = net([degraded, degraded, np.zeros_like(degraded), np.float32([[1, 1]])])
+    return np.asarray(out)[0] / gain
 
 
 NAMES = {
@@ -541,10 +507,10 @@ NAMES = {
     **dict.fromkeys(VOICES, voice),
     "drums-16k": drums,
     **dict.fromkeys(VOCODERS, trained_vocoder),
-    **dict.fromkeys(restoration_lessons.RESTORERS, trained_restorer),
+    **dict.fromkeys(restoration_data.RESTORERS, trained_restorer),
 }
 COMPUTED = dict.fromkeys(VOCODERS, computed_vocoder) | dict.fromkeys(
-    restoration_lessons.RESTORERS, computed_restorer
+    restoration_data.RESTORERS, computed_restorer
 )
 
 if __name__ == "__main__":
@@ -565,7 +531,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--further",
         action="store_true",
-        help="of a restorer only the last leg, from the weights that ship",
+        help="of a restorer only the last stage, from the weights that ship",
     )
     parser.add_argument(
         "--minutes",
@@ -576,7 +542,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     if args.minutes < 0:
         parser.error("--minutes: give 0 or more")
-    if args.further and args.name not in restoration_lessons.RESTORERS:
+    if args.further and args.name not in restoration_data.RESTORERS:
         parser.error("--further: is for restorers only")
     if args.lessons and args.name not in VOCODERS:
         parser.error("--lessons: is for vocoders only")
