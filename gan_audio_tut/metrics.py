@@ -21,10 +21,13 @@ __all__ = [
     "disjoint_subsets",
     "evaluate",
     "Evaluator",
+    "markdown_table",
     "score_table",
 ]
 
 # %% ../nbs/07_metrics.ipynb #b775825d
+from collections.abc import Iterable, Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -359,26 +362,64 @@ COLUMNS = {
     "accuracy": "accuracy",
     "inception": "inception score / real",
     "frechet": "Fréchet distance / real",
-    "kid": "kid",
+    "kid": "KID",
     "diversity": "diversity / real",
     "nearest": "nearest neighbour / real",
     "speaker_coverage": "speaker coverage (minimum)",
-    "f0_modulation": "f0_modulation",
+    "f0_modulation": "F0 envelope modulation",
 }
 
 
+# %% ../nbs/07_metrics.ipynb #7ab1e0f4
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format strings as a Markdown table.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column titles.
+    rows : iterable of sequence of str
+        Cells of each row, as many as there are titles. Line breaks become spaces and ``|`` is
+        escaped.
+
+    Returns
+    -------
+    str
+        One line for the header, one for the rule below it and one for each row.
+    """
+
+    def line(cells):
+        cells = [" ".join(str(cell).splitlines()).replace("|", r"\|") for cell in cells]
+        return "| " + " | ".join(cells) + " |"
+
+    rule = ["---"] * len(header)
+    return "\n".join(line(cells) for cells in (header, rule, *rows))
+
+
 # %% ../nbs/07_metrics.ipynb #19fd939a
-def score_table(
-    results: dict,  # name -> what a `Judge` returned
-) -> str:  # Markdown
-    "The figures as rows, in the one order that this project prints them."
-    names = [k for k in COLUMNS if k in next(iter(results.values()))]
-    line = lambda cells: "| " + " | ".join(cells) + " |"
-    cell = lambda k, v: f"{np.min(v):.3f}" if k == "kid" else f"{np.min(v):.2f}"
-    rows = [
-        line([name, *(cell(k, r[k]) if k in r else "" for k in names)])
-        for name, r in results.items()
-    ]
-    return "\n".join(
-        [line(["", *(COLUMNS[k] for k in names)]), line(["---"] * (len(names) + 1)), *rows]
-    )
+def score_table(results: dict) -> str:
+    """Format metrics as a Markdown table, one row a generator, columns in the order of `COLUMNS`.
+
+    Parameters
+    ----------
+    results : dict
+        Name of each row -> what an `Evaluator` returned. Metrics that a row lacks stay empty; the
+        first row decides which columns there are.
+
+    Returns
+    -------
+    str
+        Markdown. KID is printed with three decimals, the rest with two, and of the speaker shares
+        the smallest.
+    """
+    names = [name for name in COLUMNS if name in next(iter(results.values()))]
+
+    def cell(row, name):
+        if name not in row:
+            return ""
+        decimals = 3 if name == "kid" else 2
+        return f"{np.min(row[name]):.{decimals}f}"
+
+    header = ["", *(COLUMNS[name] for name in names)]
+    rows = [[title, *(cell(row, name) for name in names)] for title, row in results.items()]
+    return markdown_table(header, rows)
