@@ -34,6 +34,7 @@ from keras import ops
 
 from .audio import InputError, check_audio, resample
 from .mel import magnitude, stft
+from .metrics import markdown_table
 
 
 # %% ../nbs/09b_fidelity.ipynb #492e22be
@@ -444,10 +445,6 @@ def _format_value(value):
     return f"{value:.1f}" if abs(value) >= 9.95 else f"{value:.2f}"
 
 
-def _table_row(cells):
-    return "| " + " | ".join(cells) + " |"
-
-
 def format_table(results: dict) -> str:
     """Markdown table of scores: one row a sound, the metrics in one order.
 
@@ -462,14 +459,11 @@ def format_table(results: dict) -> str:
         The table.
     """
     columns = [name for name in METRICS if name in next(iter(results.values()))]
-    lines = [
-        _table_row(["", *(METRICS[name] for name in columns)]),
-        _table_row(["---"] * (len(columns) + 1)),
+    rows = [
+        [label, *(_format_value(scores[name]) for name in columns)]
+        for label, scores in results.items()
     ]
-    for label, scores in results.items():
-        label = label.replace("\n", " ").replace("|", "\\|")
-        lines.append(_table_row([label, *(_format_value(scores[name]) for name in columns)]))
-    return "\n".join(lines)
+    return markdown_table(["", *(METRICS[name] for name in columns)], rows)
 
 
 # %% ../nbs/09b_fidelity.ipynb #8755a935
@@ -503,7 +497,7 @@ def estimate_delay(reference: np.ndarray, estimate: np.ndarray, *, max_delay: in
     return int(lags[peak.argmax()])
 
 
-# %% ../nbs/09b_fidelity.ipynb #2be8a6dd
+# %% ../nbs/09b_fidelity.ipynb #6f332345
 def log_spectral_loss(reference, estimate, *, n_fft: int = 512, hop_length: int = 128):
     """Log-spectral distance as a loss.
 
