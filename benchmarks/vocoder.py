@@ -290,7 +290,7 @@ def ways(sr, seed, lean=None, names=("pretrained", *TWINS)):
     config, folder = CONFIGS[sr], Path("runs/bench") / f"vocoder-{sr}"
     found = {f"librosa, {n} rounds": partial(by_librosa, config=config, steps=n) for n in (32, 60)}
     found["Griffin-Lim with mel consistency, 60 iterations"] = lambda mel: mel_to_audio(
-        mel, config, 60
+        mel, config, n_iter=60
     )
     for name in names:
         kept = sorted((folder / f"{name}-{seed}").glob("*.keras"), key=lambda p: int(p.stem))

@@ -226,7 +226,10 @@ def test_pictures_are_spoken_by_a_vocoder(words):
     config = MelConfig()
     pictures = specgan.to_log_mel(words.audio[:3], config)
     y = specgan.decode_audio(
-        pictures, config, batch_size=2, vocoder=lambda bands: mel.mel_to_audio(bands, config, 8)
+        pictures,
+        config,
+        batch_size=2,
+        vocoder=lambda bands: mel.mel_to_audio(bands, config, n_iter=8),
     )
     again = specgan.decode_audio(pictures, config)
     assert y.shape == again.shape == (3, 8192) and 0 < np.abs(y - again).max()
