@@ -308,7 +308,7 @@ def digits(
         audio[keep],
         labels,
         speakers,
-        tuple(table["voices"]),
+        tuple(table["speaker_names"]),
     )
 
 
