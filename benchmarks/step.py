@@ -121,7 +121,7 @@ def race(contenders):
 def measure(name, recipe):
     "One recipe's row."
     state, (plain, nets) = specgan.build_specgan(clips, recipe), two_tapes(clips, recipe)
-    ours = lambda: [float(v) for v in state.run().values()]
+    ours = lambda: [float(v) for v in state.train_function().values()]
     matrix = tf.random.normal((SIZE, SIZE))
     product = tf.function(lambda: tf.linalg.matmul(matrix, matrix)[0, 0])
     for _ in range(3):
@@ -134,7 +134,7 @@ def measure(name, recipe):
                 f"{name}: the two loops do not do the same: {v.path}"
             )
     wall, cpu = race([ours, plain, lambda: float(product())])
-    macs = multiply_adds(state.run.get_concrete_function().graph)
+    macs = multiply_adds(state.train_function.get_concrete_function().graph)
     row = {
         "steps_per_second": np.median(1 / wall[:, 0]),
         "two_tapes_steps_per_second": np.median(1 / wall[:, 1]),

@@ -29,6 +29,7 @@ class GANLoss(NamedTuple):
 
     d_loss: Callable  # what the discriminator minimises
     g_loss: Callable  # what the generator minimises
+    g_uses_real: bool = False  # whether g_loss reads the real logits; else it may be given None
 
 
 # %% ../nbs/04_losses.ipynb #27062191
@@ -107,7 +108,7 @@ def _g_pairs(real, fake):
     return {"g_pair": _softplus(_lead(real, fake))}
 
 
-relativistic = GANLoss(_d_pairs, _g_pairs)
+relativistic = GANLoss(_d_pairs, _g_pairs, g_uses_real=True)
 
 
 # %% ../nbs/04_losses.ipynb #f37fd96f
