@@ -28,6 +28,7 @@ __all__ = [
 
 # %% ../nbs/08_specgan.ipynb #1ead73c6
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +46,7 @@ from .mel import MelConfig, log_mel, log_mel_to_audio, log_mel_to_mel, mel_spect
 from .training import Task, TrainState, epoch_indices, sample_latent
 
 
-# %% ../nbs/08_specgan.ipynb #ee0aa134
+# %% ../nbs/08_specgan.ipynb #25e79b98
 def _check_labels(labels, generator):
     "Labels as (N,) int32, once each is known to be a class of the generator."
     labels = np.asarray(labels, np.int32)
@@ -113,7 +114,7 @@ def sample(
     return np.concatenate(generated)
 
 
-# %% ../nbs/08_specgan.ipynb #0deee8b9
+# %% ../nbs/08_specgan.ipynb #340d09d0
 class MelVocoder(Protocol):
     """What `decode_audio` asks of a vocoder.
 
@@ -139,7 +140,7 @@ def _check_vocoder(vocoder, config):
         raise InputError(f"{name}: is no vocoder; give one of chapter 10's, such as vocoder-8k")
 
 
-# %% ../nbs/08_specgan.ipynb #6d24273c
+# %% ../nbs/08_specgan.ipynb #9b1d0160
 def _fade(y, sr, *, fade_in=0.001, fade_out=0.01):
     "Linear fades of `fade_in` and `fade_out` seconds: no click where y starts or ends loudly."
     t = np.arange(y.shape[1]) / sr
@@ -166,7 +167,7 @@ def decode_audio(
     config: MelConfig,
     *,
     batch_size: int = 128,
-    vocoder: MelVocoder | None = None,
+    vocoder: MelVocoder | Callable | None = None,
 ) -> np.ndarray:
     """Waveforms of what a generator made, faded in over 1 ms and out over 10 ms.
 
@@ -179,7 +180,7 @@ def decode_audio(
         Settings of the spectrograms; for waveforms only the sampling rate counts.
     batch_size : int
         Spectrograms inverted at once.
-    vocoder : MelVocoder or None
+    vocoder : MelVocoder, callable or None
         Takes mel magnitudes (N, frames, n_mels). None uses Griffin-Lim (chapter 03).
 
     Returns
