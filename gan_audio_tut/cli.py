@@ -285,44 +285,54 @@ def _unless_stopped(show):
 
 
 # %% ../nbs/18_cli.ipynb #ed6fcc1b
+def _outcome(result):
+    "A `RestoreResult` in words."
+    status = result.status.value
+    if status == "skipped":
+        return f"skipped; {result.message}"
+    if status == "exists":
+        return "there already; remove it to restore it again"
+    words = [*result.tasks]
+    if result.gain_db:
+        words.append(f"{-result.gain_db:.1f} dB softer")
+    return ", ".join(words) or "left as it is"
+
+
 def restore_command(args):
     "gan-audio restore"
     source, target, *seconds = _to_restore(args)
     _tensorflow()
     from gan_audio_tut import restoration
 
-    settings, bar = (
-        (args.task, args.mix, args.model),
-        _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None),
-    )
-    say = lambda line: print(
-        ("\r" + 40 * " " + "\r") * sys.stdout.isatty() + line.replace("\n", "\\n")
-    )
+    options = {"task": args.task, "mix": args.mix, "model": args.model}
+    bar = _unless_stopped(_hourglass() if sys.stdout.isatty() else lambda *_: None)
+
+    def say(name, result):
+        clear_bar = ("\r" + 40 * " " + "\r") * sys.stdout.isatty()
+        print(clear_bar + f"{name}: {_outcome(result)}".replace("\n", "\\n"))
+
     if seconds:
-        done = (
-            ", ".join(
-                restoration.restore_file(
-                    source, target, *settings, lambda done: bar(done, *seconds)
-                )
+        page = target.with_name(target.name + ".html")
+        results = [
+            restoration.restore_file(
+                source, target, **options, progress=lambda done: bar(done, *seconds)
             )
-            or restoration.UNCHANGED
-        )
-        say(f"{target}: {done}")
-        pairs = {(source, target): done}
+        ]
+        say(target, results[0])
     else:
-        outcomes = restoration.restore_folder(source, target, *settings, say, bar)
-        pairs = {
-            (source / k, target / k): v for k, v in outcomes.items() if not v.startswith("skipped")
-        }
-    if args.report and pairs:
-        print(
-            restoration.write_report(
-                pairs,
-                target.with_name(target.name + ".html") if seconds else target / "report.html",
-            )
+        page = target / "report.html"
+        results = restoration.restore_folder(
+            source,
+            target,
+            **options,
+            on_result=lambda result: say(result.path.relative_to(source), result),
+            progress=bar,
         )
-    if skipped := 0 if seconds else len(outcomes) - len(pairs):
-        raise InputError(f"{source}: {skipped} of {len(outcomes)} skipped, see above")
+    skipped = sum(result.status.value == "skipped" for result in results)
+    if args.report and skipped < len(results):
+        print(restoration.write_report(results, page))
+    if skipped:
+        raise InputError(f"{source}: {skipped} of {len(results)} skipped, see above")
 
 
 # %% ../nbs/18_cli.ipynb #56a7bdbf

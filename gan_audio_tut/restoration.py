@@ -4,34 +4,42 @@
 
 # %% auto #0
 __all__ = [
+    "TRAINING_RMS",
+    "LONGEST_FILL",
     "TASKS",
     "CLEAN_DB",
     "NO_SPEECH_DB",
     "TEST_TIME_AUGMENTATIONS",
-    "UNCHANGED",
-    "EXISTS",
+    "BATCH_SECONDS",
     "Restorer",
     "load_restorer",
-    "estimate_noise",
     "choose_tasks",
+    "estimate_noise",
     "build_chain",
     "restore",
+    "RestoreStatus",
+    "RestoreResult",
     "restore_file",
     "restore_folder",
     "write_report",
 ]
 
 # %% ../nbs/12_restoration.ipynb #197a9155
+import enum
 import html
 import math
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
+from typing import BinaryIO
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -54,187 +62,245 @@ from gan_audio_tut.streaming import (
     resampled_processing,
 )
 
+# %% ../nbs/12_restoration.ipynb #745466a6
+TRAINING_RMS = 0.1  # the level around which the restorers were trained
+
+
+def _trace_once(net):
+    "The network as one graph for any batch and length; without a signature each shape is traced."
+    waveform = tf.TensorSpec((None, None), tf.float32)
+    condition = tf.TensorSpec((None, 2), tf.float32)
+
+    @tf.function(input_signature=[waveform, waveform, waveform, condition])
+    def run(degraded, filled, missing, task):
+        return net([degraded, filled, missing, task])
+
+    return run
+
 
 # %% ../nbs/12_restoration.ipynb #523a5de4
 class Restorer:
-    "A restorer's network as a function of sound at its own rate, `sr`; it looks at `frames` of `hop_length` samples to either side."
+    """A restoration network as a function of sound at the network's own sampling rate.
 
-    def __init__(self, net, sr: int, hop_length: int = 128, frames: int = 125):
-        self.net, self.sr, self.hop_length, self.frames = (
-            tf.function(net, reduce_retracing=True),
-            sr,
-            hop_length,
-            frames,
-        )
+    The network was trained at levels around an RMS of 0.1. Each call gets the level of the *whole*
+    recording, so that a chunk comes out exactly as it would within the whole.
+
+    Parameters
+    ----------
+    net : keras.Model
+        A `restoration_unet`, called on ``[degraded, filled, missing, task]``.
+    sr : int
+        Sampling rate of the network in Hz.
+    hop_length : int
+        Hop of the network in samples.
+    frames : int
+        Number of frames to either side that can change an output sample.
+
+    Attributes
+    ----------
+    receptive_field : int
+        The same in samples: ``frames * hop_length``.
+    """
+
+    def __init__(self, net: keras.Model, sr: int, hop_length: int = 128, frames: int = 125):
+        self.sr = sr
+        self.hop_length = hop_length
+        self.frames = frames
+        self.receptive_field = frames * hop_length
+        self._run = _trace_once(net)
 
     def __call__(
         self,
-        y: np.ndarray,  # (channels, samples)
-        level: float,  # RMS of the whole sound, above 0
-        lost: np.ndarray | None = None,  # (channels, samples) of bool: to be filled
-        noisy: float = 0.0,  # 1: noise is to go
-        highest: float = 1.0,  # end of the band that is there, as a share of half the rate; 1: nothing is added above it
-    ) -> np.ndarray:  # float32, like y
-        "What the network makes of it."
-        gain, short = np.float32(0.1 / level), max(0, self.frames * self.hop_length - y.shape[1])
-        lost = np.zeros(y.shape, bool) if lost is None else lost
-        pad = lambda v: tf.constant(
-            np.pad(v.astype(np.float32), ((0, 0), (0, short)), "symmetric")
-        )  # it has only learned what is longer
-        wanted = tf.constant([[noisy, highest]] * len(y), tf.float32)
-        return (
-            self.net([pad(np.where(lost, 0, gain * y)), pad(gain * y), pad(lost), wanted]).numpy()[
-                :, : y.shape[1]
-            ]
-            / gain
-        )
+        y: np.ndarray,
+        level: float,
+        *,
+        missing: np.ndarray | None = None,
+        denoise: float = 0.0,
+        bandwidth: float = 1.0,
+    ) -> np.ndarray:
+        """Run the network once.
 
-    def local(self, level, **wanted):
-        "The same as a `Local`, for one kind of damage."
-        return ChunkedFunction(
-            lambda y: self(y, level, **wanted),
-            self.sr,
-            self.frames * self.hop_length,
-            self.hop_length,
-        )
+        Parameters
+        ----------
+        y : np.ndarray, shape (channels, samples)
+            The degraded sound at `self.sr`. Where samples are missing, a first guess of them.
+        level : float
+            RMS of the whole recording, above 0.
+        missing : np.ndarray of bool, shape (channels, samples), optional
+            True where a sample is to be filled.
+        denoise : float
+            1 to remove noise, 0 not to.
+        bandwidth : float
+            Highest frequency of the input as a share of the Nyquist frequency. The network adds
+            the band above it; with 1 it adds nothing.
+
+        Returns
+        -------
+        np.ndarray of float32, shape (channels, samples)
+            The network's output at the level of the input.
+        """
+        if missing is None:
+            missing = np.zeros(y.shape, bool)
+        gain = np.float32(TRAINING_RMS / level)
+        padding = max(0, self.receptive_field - y.shape[1])  # no training clip was shorter
+
+        def tensor(v):
+            padded = np.pad(v.astype(np.float32), ((0, 0), (0, padding)), "symmetric")
+            return tf.constant(padded)
+
+        degraded = tensor(np.where(missing, 0, gain * y))
+        filled = tensor(gain * y)
+        task = tf.constant(np.tile(np.float32([denoise, bandwidth]), (len(y), 1)))
+        out = self._run(degraded, filled, tensor(missing), task).numpy()
+        return out[:, : y.shape[1]] / gain
+
+    def chunked(
+        self, level: float, *, denoise: float = 0.0, bandwidth: float = 1.0
+    ) -> ChunkedFunction:
+        """The network with a fixed level and task as a `ChunkedFunction` at `self.sr`."""
+
+        def process(y):
+            return self(y, level, denoise=denoise, bandwidth=bandwidth)
+
+        return ChunkedFunction(process, self.sr, self.receptive_field, self.hop_length)
 
 
 # %% ../nbs/12_restoration.ipynb #4cf40251
-def load_restorer(
-    sr: int,  # the sound's rate
-    model: str
-    | Path
-    | None = None,  # a shipped restorer, a run's folder (its config.json says sr and hop_length; and frames, if it looks further than 125); None: the shipped one whose rate is nearest
-) -> Restorer:
-    "A network that restores, ready to be asked."
-    cards = {k: v for k, v in weights.list_pretrained().items() if k.startswith("restore-")}
-    name = str(model or min(cards, key=lambda k: abs(math.log(cards[k]["sr"] / sr))))
-    return _kept(name) if name in cards else _loaded(name)  # a run may have gone on since
+def load_restorer(sr: int, model: str | Path | None = None) -> Restorer:
+    """Load a network that restores.
+
+    A network is kept in memory, so that a folder of files loads and traces it once. A run's
+    network is loaded again after its file has changed, because training may have gone on.
+
+    Parameters
+    ----------
+    sr : int
+        Sampling rate of the sound in Hz; it chooses the network where `model` is None.
+    model : str or Path, optional
+        Name of a pretrained restorer, or the folder of a run, whose ``config.json`` gives ``sr``
+        and ``hop_length`` (and ``frames``, if the network depends on more than 125 of them).
+        Default: the pretrained restorer whose rate is nearest to `sr`, as a ratio.
+
+    Returns
+    -------
+    Restorer
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or if it is no restorer.
+    """
+    name = str(model or _nearest_pretrained(sr))
+    path = weights.resolve_model(name)
+    status = path.stat()
+    return _load_cached(name, str(path.resolve()), status.st_mtime_ns, status.st_size)
 
 
-def _loaded(name):
-    net, card = weights.load_model(name), weights.model_card(name)
+def _pretrained_restorers():
+    "Name -> model card of the restorers that ship with the package."
+    cards = weights.list_pretrained()
+    return {name: card for name, card in cards.items() if name.startswith("restore-")}
+
+
+def _nearest_pretrained(sr):
+    "The pretrained restorer whose sampling rate is nearest to `sr`, as a ratio."
+    cards = _pretrained_restorers()
+    return min(cards, key=lambda name: abs(math.log(cards[name]["sr"] / sr)))
+
+
+# %% ../nbs/12_restoration.ipynb #0b5ee214
+@lru_cache(maxsize=4)
+def _load_cached(name, path, modified, size):
+    "Load `name`; path, time of change and size are there so that a changed file is a cache miss."
+    net = weights.load_model(name)
+    card = weights.model_card(name)
     if net.name != "restoration_unet" or not {"sr", "hop_length"} <= card.keys():
+        known = ", ".join(_pretrained_restorers())
         raise InputError(
-            f"{name}: is no restorer that says its rate; give one of {', '.join(k for k in weights.list_pretrained() if k.startswith('restore-'))}, or a run's folder"
+            f"{name}: is no restorer that gives its rate; choose from {known}, or a run's folder"
         )
     return Restorer(net, card["sr"], card["hop_length"], card.get("frames", 125))
 
 
-_kept = lru_cache(_loaded)
-
-
 # %% ../nbs/12_restoration.ipynb #9e10df1e
-def _filler(restorer, sr, level, correct=True):
-    "A function (sound, lost) -> sound: predicted at the sound's rate, corrected by the network at its own; how far it looks; its step."
-    (order, block, context), hop = (
-        ar_block_sizes(sr),
-        sr * restorer.hop_length // math.gcd(sr * restorer.hop_length, restorer.sr),
-    )
-    even = max(d for d in range(1, 2 * block) if hop % d == 0)
-    block = (
-        even if even > block // 2 else block
-    )  # one that divides the step of the network, or pieces would be cut in steps of 20 s
+def _inpainter(restorer, sr, level, correct=True):
+    """(y, missing) -> y with its missing samples filled, as a `ChunkedFunction` at `sr`.
 
-    def fill(y, lost):  # (channels, n) twice
-        if not lost.any():
+    Linear prediction fills them at `sr`; the network corrects the fill if `correct` is true.
+    """
+    order, block, context = ar_block_sizes(sr)
+    hop = _network_hop(restorer, sr)
+    block = _aligned_block(block, hop)
+
+    def fill(y, missing):  # (channels, n) each
+        if not missing.any():
             return y
-        guess = np.stack([ar_inpaint(v, m, order, block, context) for v, m in zip(y, lost)])
+        channels = zip(y, missing, strict=True)
+        predicted = np.stack([ar_inpaint(v, mask, order, block, context) for v, mask in channels])
         if not correct:
-            return guess
-        low = resample(guess, sr, restorer.sr, "VHQ")
-        change = restorer(low, level, _nearby(lost, sr, restorer.sr, low.shape[1])) - low
-        return np.where(
-            lost,
-            clip_consistency(
-                y, guess + fix_length(resample(change, restorer.sr, sr, "VHQ"), y.shape[1])
-            ),
-            y,
-        ).astype(np.float32)
+            return predicted
+        return _correct_fill(restorer, sr, level, y, predicted, missing)
 
-    return fill, context + _looks(restorer, sr), math.lcm(block, hop)
+    receptive_field = context + _correction_context(restorer, sr)
+    return ChunkedFunction(fill, sr, receptive_field, math.lcm(block, hop))
+
+
+# %% ../nbs/12_restoration.ipynb #d77258f6
+def _correct_fill(restorer, sr, level, y, predicted, missing):
+    "Predicted samples plus the change that the network makes within its band; (channels, n)."
+    low = resample(predicted, sr, restorer.sr, res_type="VHQ")
+    low_missing = _resample_mask(missing, sr, restorer.sr, low.shape[1])
+    change = restorer(low, level, missing=low_missing) - low
+    change = fix_length(resample(change, restorer.sr, sr, res_type="VHQ"), y.shape[1])
+    filled = clip_consistency(y, predicted + change)
+    return np.where(missing, filled, y).astype(np.float32)
 
 
 # %% ../nbs/12_restoration.ipynb #ed6671e1
-def _nearby(lost, sr, rate, n):
-    "The same marks at another rate: every sample within one of a marked one."
-    at = np.zeros((len(lost), n + 3), bool)
-    c, t = np.nonzero(lost)
-    for d in (0, 1, 2):
-        at[c, np.minimum(t * rate // sr, n) + d] = True
-    return at[:, 1 : n + 1] if rate != sr else lost
+def _resample_mask(missing, sr, target_sr, size):
+    "A mask (channels, n) at another rate: every sample within one sample of a missing one."
+    if target_sr == sr:
+        return missing
+    channel, position = np.nonzero(missing)
+    nearest = np.minimum(position * target_sr // sr, size)
+    mask = np.zeros((len(missing), size + 3), bool)  # one sample of margin before, two after
+    for offset in (-1, 0, 1):
+        mask[channel, 1 + nearest + offset] = True
+    return mask[:, 1 : size + 1]
 
 
 # %% ../nbs/12_restoration.ipynb #df1c91c7
-def _looks(restorer, sr):
-    "How far a filler looks besides the prediction, in samples of the sound's rate: as the network, two resamplings, and the longest hole."
-    return math.ceil(
-        (
-            (restorer.frames + 5) * restorer.hop_length / restorer.sr
-            + 512 / min(sr, restorer.sr)
-            + 0.3
-        )
-        * sr
-    )
+LONGEST_FILL = 0.3  # seconds: a dropout that is filled, with a margin
 
 
-# %% ../nbs/12_restoration.ipynb #595cc00a
-TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")
-CLEAN_DB, NO_SPEECH_DB = (
-    -20.0,
-    10.0,
-)  # dB: a sound with less noise than this in it is left alone; one with more has no speech that could be saved
-TEST_TIME_AUGMENTATIONS = (
-    (0.0, 1.0),
-    (1.0, 1.0),
-    (0.0, 9 / 8),
-)  # seconds of the sound itself around it, as in a loop; how much slower
+def _network_hop(restorer, sr):
+    "The fewest samples at `sr` that are a whole number of the network's hops."
+    return math.lcm(sr * restorer.hop_length, restorer.sr) // restorer.sr
 
 
-def _offset(found):
-    return np.float32(found.dc_offset)[:, None]
+def _aligned_block(block, hop):
+    """The largest divisor of `hop` below ``2 * block``, unless it is much smaller than `block`.
+
+    Chunks are cut at multiples of both, so a block that does not divide the hop would ask for
+    chunks of 20 s.
+    """
+    divisor = max(d for d in range(1, 2 * block) if hop % d == 0)
+    return divisor if divisor > block // 2 else block
 
 
-def _hearing(restorer, found, around, slower):
-    "What the network would take away from a file's moments as noise, relative to what it would leave, in dB."
-    whole = sum(y.shape[1] for y in found.excerpts) == found.samples
-    pieces, edge, n = (
-        [np.concatenate(found.excerpts, 1)] if whole else found.excerpts,
-        restorer.sr // 2,
-        round(around * restorer.sr),
-    )
-    gone, left = 1e-12, 1e-12
-    for v in (
-        v for piece in pieces for v in piece - _offset(found) if v.std() > 1e-3 * found.level
-    ):  # channel by channel: there may be many
-        y = resample(v, found.sr, round(slower * restorer.sr))[None]
-        inside = (
-            slice(None) if whole else slice(edge, -edge)
-        )  # half a word, cut off by us, is a burst of noise
-        z = restorer(np.pad(y, ((0, 0), (n, n)), "wrap"), found.level, noisy=1.0)[
-            :, n : n + y.shape[1]
-        ][:, inside]
-        gone, left = (
-            gone + np.sum((y[:, inside] - z) ** 2, dtype=float),
-            left + np.sum(z**2, dtype=float),
-        )
-    return (
-        float(10 * np.log10(gone / left)) if gone + left > 2e-12 else -np.inf
-    )  # all the moments were silent
-
-
-def estimate_noise(restorer: Restorer, found: DamageReport) -> float:  # dB
-    "Noise in a sound as the network hears it, over the file's moments: power of what it would take away, relative to what it would leave; the least of its `HEARINGS`."
-    return (
-        min(_hearing(restorer, found, *how) for how in TEST_TIME_AUGMENTATIONS)
-        if found.excerpts
-        else -np.inf
-    )
+def _correction_context(restorer, sr):
+    "Samples at `sr` to either side: the network, two resamplings, and the longest dropout."
+    network = (restorer.frames + 5) * restorer.hop_length / restorer.sr
+    resampling = 512 / min(sr, restorer.sr)
+    return math.ceil((network + resampling + LONGEST_FILL) * sr)
 
 
 # %% ../nbs/12_restoration.ipynb #6bff6de5
-def _check(task="auto", mix=1.0):
-    "`InputError` for what can't be done to any sound."
+TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")
+
+
+def _check_options(task="auto", mix=1.0):
+    "`InputError` for a task or a mix that does not exist."
     if task not in TASKS:
         raise InputError(f"task {task!r}: choose from {', '.join(TASKS)}")
     if not (isinstance(mix, Real) and 0 <= mix <= 1):
@@ -242,317 +308,710 @@ def _check(task="auto", mix=1.0):
 
 
 # %% ../nbs/12_restoration.ipynb #13761df3
-def choose_tasks(
-    found: DamageReport,
-    restorer: Restorer,
-    task: str = "auto",  # one of `TASKS`
-) -> list:  # of tasks, in the order in which they are to be done; empty: leave it alone
-    "Which repairs a sound needs."
-    _check(task)
-    half = restorer.sr / 2
-    narrow = (
-        0.25 * half < found.bandwidth < (0.8 if task == "auto" else 0.95) * half <= 0.5 * found.sr
-    )
-    if not found.level:
+def choose_tasks(report: DamageReport, restorer: Restorer, task: str = "auto") -> list[str]:
+    """Decide what a recording needs.
+
+    Parameters
+    ----------
+    report : DamageReport
+        From `detect_damage`.
+    restorer : Restorer
+        The network that will do it; with ``task="auto"`` it also estimates the noise.
+    task : str
+        One of `TASKS`. A named task is done where it can be; "auto" goes by the report.
+
+    Returns
+    -------
+    list of str
+        The tasks in the order in which they are to be done. Empty: leave the recording alone.
+
+    Raises
+    ------
+    InputError
+        If there is no such task.
+    """
+    _check_options(task)
+    if not report.level:
         return []
+    if task == "bandwidth":
+        return [task] if _is_band_limited(report, restorer, 0.95) else []
     if task != "auto":
-        return [task] if task != "bandwidth" or narrow else []
-    todo = ["declip"] if any(np.isfinite(v).any() for v in found.clip_levels) else []
-    if found.dropouts and not found.digital_silences:
-        todo.append("inpaint")
-    if CLEAN_DB < estimate_noise(restorer, found) <= NO_SPEECH_DB:
-        todo.append("denoise")
-    return todo + ["bandwidth"] * bool(narrow)
+        return [task]
+    tasks = []
+    if np.isfinite(report.clip_levels).any():
+        tasks.append("declip")
+    if report.dropouts and not report.digital_silences:
+        tasks.append("inpaint")
+    if CLEAN_DB < estimate_noise(restorer, report) <= NO_SPEECH_DB:
+        tasks.append("denoise")
+    if _is_band_limited(report, restorer, 0.8):
+        tasks.append("bandwidth")
+    return tasks
+
+
+def _is_band_limited(report, restorer, most):
+    "Whether the band ends between a quarter and `most` of the network's, and the rate has room."
+    nyquist = restorer.sr / 2
+    return 0.25 * nyquist < report.bandwidth < most * nyquist <= 0.5 * report.sr
+
+
+# %% ../nbs/12_restoration.ipynb #595cc00a
+CLEAN_DB = -20.0  # noise below this, relative to the speech: the recording counts as clean
+NO_SPEECH_DB = 10.0  # noise above this: there is no speech to be saved
+TEST_TIME_AUGMENTATIONS = (  # (seconds of circular padding, slowdown)
+    (0.0, 1.0),
+    (1.0, 1.0),
+    (0.0, 9 / 8),
+)
+
+
+def estimate_noise(restorer: Restorer, report: DamageReport) -> float:
+    """Noise in a recording as the network finds it.
+
+    The network removes noise from the excerpts of `report`. The power of what it removes,
+    relative to what it leaves, estimates the noise. This is done for each of the
+    `TEST_TIME_AUGMENTATIONS`, and the smallest of the estimates counts.
+
+    Parameters
+    ----------
+    restorer : Restorer
+    report : DamageReport
+        From `detect_damage`.
+
+    Returns
+    -------
+    float
+        Noise-to-signal ratio in dB; minus infinity where all excerpts are silent.
+    """
+    if not report.excerpts:
+        return -np.inf
+    return min(
+        _noise_to_signal(restorer, report, padding, slowdown)
+        for padding, slowdown in TEST_TIME_AUGMENTATIONS
+    )
+
+
+# %% ../nbs/12_restoration.ipynb #fdae74fa
+BATCH_SECONDS = 48.0  # of excerpts in one call of the network
+
+
+def _noise_to_signal(restorer, report, padding, slowdown):
+    "Power that denoising removes from the excerpts, over the power that it leaves, in dB."
+    excerpts, complete = _audible_excerpts(report)
+    pad = round(padding * restorer.sr)
+    # a word that we cut in two sounds like a burst of noise, so edges do not count
+    edge = 0 if complete else restorer.sr // 2
+    removed = remaining = 1e-12
+    for batch in _equal_length_batches(excerpts, BATCH_SECONDS * report.sr):
+        y = resample(batch, report.sr, round(slowdown * restorer.sr))
+        looped = np.pad(y, ((0, 0), (pad, pad)), "wrap")
+        z = restorer(looped, report.level, denoise=1.0)[:, pad : pad + y.shape[1]]
+        for noisy, denoised in zip(_without_edges(y, edge), _without_edges(z, edge), strict=True):
+            removed += np.sum((noisy - denoised) ** 2, dtype=float)
+            remaining += np.sum(denoised**2, dtype=float)
+    if removed + remaining <= 2e-12:
+        return -np.inf  # all excerpts were silent
+    return float(10 * np.log10(removed / remaining))
+
+
+# %% ../nbs/12_restoration.ipynb #d3413799
+def _audible_excerpts(report):
+    "Excerpts (n,) of all channels without offset and silent ones, and whether they are everything."
+    complete = sum(y.shape[1] for y in report.excerpts) == report.samples
+    excerpts = [np.concatenate(report.excerpts, axis=1)] if complete else report.excerpts
+    channels = [channel for y in excerpts for channel in y - _dc_offset(report)]
+    return [v for v in channels if v.std() > 1e-3 * report.level], complete
+
+
+def _equal_length_batches(excerpts, max_samples) -> Iterator[np.ndarray]:
+    "Neighbours of equal length as batches (n, length) of at most `max_samples`, at least one each."
+    batch = []
+    for y in excerpts:
+        if batch and (len(y) != len(batch[0]) or (len(batch) + 1) * len(y) > max_samples):
+            yield np.stack(batch)
+            batch = []
+        batch.append(y)
+    if batch:
+        yield np.stack(batch)
+
+
+def _without_edges(y, edge):
+    return y[:, edge : y.shape[1] - edge]
+
+
+def _dc_offset(report):
+    return np.float32(report.dc_offset)[:, None]  # (channels, 1)
 
 
 # %% ../nbs/12_restoration.ipynb #595aba26
 def build_chain(
-    found: DamageReport,
-    todo: list,  # from `plan`
+    report: DamageReport,
+    tasks: list[str],
     restorer: Restorer,
-    certain: bool = False,  # that peaks were cut off at the highest value, wall or none
-    mix: float = 1.0,  # 0: the sound as it was, 1: mended
-) -> ChunkedFunction:  # at the sound's rate
-    "All repairs as one local function."
-    limits, steps = found.peak_levels if certain else found.clip_levels, []
-    for task in todo:
+    *,
+    assume_clipped: bool = False,
+    mix: float = 1.0,
+) -> ChunkedFunction:
+    """Combine all tasks into one function, which may be applied chunk by chunk.
+
+    Parameters
+    ----------
+    report : DamageReport
+        From `detect_damage`: the level, the clip levels, the bandwidth.
+    tasks : list of str
+        From `choose_tasks`; they are done in this order.
+    restorer : Restorer
+    assume_clipped : bool
+        Take the highest and lowest sample values for the clip levels, whether or not many samples
+        lie there.
+    mix : float
+        0 gives the input, 1 the restored sound, 0.5 half of both.
+
+    Returns
+    -------
+    ChunkedFunction
+        (channels, samples) to the same, at the rate of the recording.
+    """
+    _check_options(mix=mix)
+    steps = []
+    for task in tasks:
         if task == "denoise":
-            steps.append(
-                _centred(
-                    resampled_processing(restorer.local(found.level, noisy=1.0), found.sr),
-                    _offset(found),
-                )
-            )
-        if task == "bandwidth":
-            steps.append(
-                _centred(
-                    resampled_processing(
-                        restorer.local(found.level, highest=2 * found.bandwidth / restorer.sr),
-                        found.sr,
-                        above=False,
-                    ),
-                    _offset(found),
-                )
-            )
-        if task == "declip":
-            steps.append(
-                _finder(
-                    lambda c, v: (v <= limits[c][0]) | (v >= limits[c][1]),
-                    found.sr,
-                    *_filler(restorer, found.sr, found.level, found.sr == restorer.sr),
-                )
-            )
-        if task == "inpaint":
-            steps.append(
-                _finder(
-                    lambda c, v: find_dropouts(v, found.sr, found.dropout_threshold),
-                    found.sr,
-                    *_filler(restorer, found.sr, found.level),
-                )
-            )
-    return _in_turn(steps, found.sr, mix)
+            steps.append(_denoiser(restorer, report))
+        elif task == "bandwidth":
+            steps.append(_bandwidth_extender(restorer, report))
+        elif task == "declip":
+            clip_levels = report.peak_levels if assume_clipped else report.clip_levels
+            steps.append(_declipper(restorer, report, clip_levels))
+        elif task == "inpaint":
+            steps.append(_dropout_filler(restorer, report))
+    return _mix_with_input(_compose(steps, report.sr), mix)
 
 
 # %% ../nbs/12_restoration.ipynb #820c0b94
-def _centred(local, offset):
-    "The same local function, of the sound without its offset."
-    return ChunkedFunction(
-        lambda y: local.fn(y - offset) + offset, local.sr, local.receptive_field, local.hop
-    )
+def _denoiser(restorer, report):
+    "Noise removal at the recording's rate."
+    network = restorer.chunked(report.level, denoise=1.0)
+    return _without_offset(resampled_processing(network, report.sr), _dc_offset(report))
 
 
-def _finder(find, sr, fill, context, align):
-    "A filler as a `Local` that is told nothing: `find(channel, samples)` marks what is lost."
-    return ChunkedFunction(
-        lambda y: fill(y, np.stack([find(c, v) for c, v in enumerate(y)])), sr, context, align
-    )
+def _bandwidth_extender(restorer, report):
+    "The missing upper band of the network's; what lies above that passes unchanged."
+    bandwidth = 2 * report.bandwidth / restorer.sr
+    network = restorer.chunked(report.level, bandwidth=bandwidth)
+    step = resampled_processing(network, report.sr, above=False)
+    return _without_offset(step, _dc_offset(report))
+
+
+def _declipper(restorer, report, clip_levels):
+    "Samples at the clip levels, filled; the network helps at its own rate alone."
+    sr = report.sr
+    fill = _inpainter(restorer, sr, report.level, correct=sr == restorer.sr)
+    return _with_mask(fill, lambda y: _find_clipped(y, clip_levels))
+
+
+def _dropout_filler(restorer, report):
+    "Dropouts, found and filled."
+    fill = _inpainter(restorer, report.sr, report.level)
+    return _with_mask(fill, lambda y: _find_dropouts(y, report))
+
+
+# %% ../nbs/12_restoration.ipynb #1e3ea569
+def _find_clipped(y, clip_levels):
+    "(channels, n) -> where a sample has reached its channel's lowest or highest level."
+    channels = zip(y, clip_levels, strict=True)
+    return np.stack([(v <= low) | (v >= high) for v, (low, high) in channels])
+
+
+def _find_dropouts(y, report):
+    "(channels, n) -> runs of zeros in the midst of sound."
+    return np.stack([find_dropouts(v, report.sr, report.dropout_threshold) for v in y])
+
+
+def _with_mask(fill, find):
+    "A function of (y, missing) as a function of y, whose missing samples `find(y)` marks."
+    return replace(fill, fn=lambda y: fill.fn(y, find(y)))
 
 
 # %% ../nbs/12_restoration.ipynb #8a0e4a35
-def _in_turn(steps, sr, mix):
-    "One local function after the other."
-    _check(mix=mix)
+def _without_offset(step, offset):
+    "The same step on the sound without its DC offset, which is added again afterwards."
+    return replace(step, fn=lambda y: step.fn(y - offset) + offset)
 
-    def f(y):
-        z = y
-        for each in steps:
-            z = each.fn(z)
-        return y + np.float32(mix) * (z - y)
 
-    return ChunkedFunction(
-        f, sr, sum(s.receptive_field for s in steps), math.lcm(1, *(s.hop for s in steps))
-    )
+def _compose(steps, sr):
+    "One step after the other: receptive fields add up, and chunks start at common hops."
+
+    def process(y):
+        for step in steps:
+            y = step.fn(y)
+        return y
+
+    receptive_field = sum(step.receptive_field for step in steps)
+    return ChunkedFunction(process, sr, receptive_field, math.lcm(1, *(s.hop for s in steps)))
+
+
+def _mix_with_input(chain, mix):
+    "Between the input (0) and the output of a chain (1)."
+
+    def process(y, *masks):
+        return y + np.float32(mix) * (chain.fn(y, *masks) - y)
+
+    return replace(chain, fn=process)
 
 
 # %% ../nbs/12_restoration.ipynb #225fc55b
 def restore(
-    y: np.ndarray,  # (samples,) or (channels, samples)
-    sr: int,  # samples per second
-    task: str = "auto",  # one of `TASKS`
-    mix: float = 1.0,  # 0: as it was, 1: mended
-    model: str | Path | None = None,  # see `restorer_for`
-    missing: np.ndarray
-    | None = None,  # bool, like `y`: the samples to fill, if you know them; nothing else is done
-) -> np.ndarray:  # the same shape, at the same rate
-    "A damaged sound, mended; one in which no damage is found comes back as it was."
-    _check(task, mix)
+    y: np.ndarray,
+    sr: int,
+    *,
+    task: str = "auto",
+    mix: float = 1.0,
+    model: str | Path | None = None,
+    missing: np.ndarray | None = None,
+) -> np.ndarray:
+    """Restore a degraded recording of speech.
+
+    Noise, clipped peaks, missing upper bands and dropouts are what the networks were trained on.
+    With ``task="auto"`` the damage is detected, and a recording in which none is found comes back
+    bit for bit.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (samples,) or (channels, samples)
+        The recording, finite floats, full scale at 1. Its level does not matter.
+    sr : int
+        Sampling rate in Hz, 100 or more. The networks work at 8 and 16 kHz; what lies above
+        their band follows the change within it.
+    task : {"auto", "denoise", "declip", "bandwidth", "inpaint"}
+        What to do. "declip" takes the highest and lowest samples for the clip levels.
+    mix : float
+        0 gives the input, 1 the restored sound; between them, a mixture of the two.
+    model : str or Path, optional
+        A pretrained restorer or a run's folder, see `load_restorer`. Default: the pretrained one
+        whose rate is nearest to `sr`.
+    missing : np.ndarray of bool, shape of `y`, optional
+        True where samples are missing (zero) or clipped (at their limit). Those are filled and
+        nothing else is done; `task` must then be "auto", "declip" or "inpaint".
+
+    Returns
+    -------
+    np.ndarray of float32, shape of `y`
+        The restored recording at the same rate. It may exceed 1 where peaks were clipped.
+
+    Raises
+    ------
+    InputError
+        If samples are not finite floats, if `task`, `mix` or `model` does not exist, or if
+        `missing` does not fit `y` or `task`.
+
+    Examples
+    --------
+    >>> import gan_audio_tut as gat
+    >>> y, sr = gat.load("noisy.flac")  # doctest: +SKIP
+    >>> z = gat.restore(y, sr, task="denoise", mix=0.8)  # doctest: +SKIP
+    """
+    _check_options(task, mix)
     y = check_audio(y, sr)
-    restorer, z = load_restorer(sr, model), np.atleast_2d(y)
-    found = detect_damage([z], sr)
+    if missing is not None:
+        missing = _check_missing(missing, y, task)
+    channels = np.atleast_2d(y)
+
+    restorer = load_restorer(sr, model)
+    report = detect_damage([channels], sr)
     if missing is None:
-        work = build_chain(
-            found, choose_tasks(found, restorer, task), restorer, task == "declip", mix
-        )
+        tasks = choose_tasks(report, restorer, task)
+        assume_clipped = task == "declip"
+        chain = build_chain(report, tasks, restorer, assume_clipped=assume_clipped, mix=mix)
     else:
-        work, z = _told(restorer, found, z, np.atleast_2d(missing), task, mix)
-    return np.concatenate(list(process_in_chunks(work, [z], round(_seconds(sr, len(z)) * sr))), 1)[
-        : len(np.atleast_2d(y))
-    ].reshape(y.shape)
+        chain = _inpainting_chain(report, restorer, channels, missing, mix)
+
+    size = round(_chunk_seconds(sr, len(channels)) * sr)
+    if missing is None:
+        signal = channels
+    else:
+        chain, signal = _stack_mask(chain, channels, missing)
+    chunks = process_in_chunks(chain, [signal], size)
+    return np.concatenate(list(chunks), axis=1)[: len(channels)].reshape(y.shape)
 
 
-# %% ../nbs/12_restoration.ipynb #fce819f0
-def _seconds(sr, channels):
-    return min(24, 48 / channels, 8e6 / sr / channels)  # of sound at a time, that memory is bounded
+def _stack_mask(chain, channels, missing):
+    n = len(channels)
+    return replace(
+        chain, fn=lambda v: np.concatenate([chain.fn(v[:n], v[n:] > 0), v[n:]])
+    ), np.concatenate([channels, missing])
 
 
 # %% ../nbs/12_restoration.ipynb #dd1b4b1d
-def _told(restorer, found, z, lost, task, mix):
-    "A `Local` that fills samples which somebody has named, and the sound with the names below it: (2 * channels, n), to be cut together."
+def _check_missing(missing, y, task):
+    "The mask as (channels, samples), or `InputError`."
+    missing = np.asarray(missing)
     if task not in ("auto", "declip", "inpaint"):
-        raise InputError(f"task {task!r} fills nothing; leave lost out, or the task")
-    if lost.dtype != bool or lost.shape != z.shape:
+        raise InputError(f"task {task!r} fills no samples; leave out missing, or the task")
+    if missing.dtype != bool or missing.shape != y.shape:
         raise InputError(
-            f"lost: {lost.dtype} of shape {lost.shape} for a sound of {z.shape}; give a bool for each sample"
+            f"missing: {missing.dtype} of shape {missing.shape} for a sound of {y.shape}; "
+            "give a bool for each sample"
         )
-    correct = found.sr == restorer.sr or not z[lost].any()  # none of them a clipped one
-    fill, context, align = _filler(restorer, found.sr, found.level, correct)
-    both = lambda v: np.concatenate([fill(v[: len(z)], v[len(z) :] > 0), v[len(z) :]])
-    return _in_turn(
-        [ChunkedFunction(both, found.sr, context, align)] if found.level else [], found.sr, mix
-    ), np.concatenate([z, lost])
+    return np.atleast_2d(missing)
+
+
+def _inpainting_chain(report, restorer, channels, missing, mix):
+    "A function of (y, missing) that fills the samples marked by the caller."
+    if not report.level:
+        return ChunkedFunction(lambda y, missing: y, report.sr, 0)
+    # clipped samples are not zero; a network at another rate would only add its own error
+    correct = report.sr == restorer.sr or not channels[missing].any()
+    fill = _inpainter(restorer, report.sr, report.level, correct)
+    return _mix_with_input(fill, mix)
+
+
+def _chunk_seconds(sr, channels):
+    "Seconds of sound that are processed at a time, so that memory stays bounded."
+    return min(24, 48 / channels, 8e6 / sr / channels)
+
+
+# %% ../nbs/12_restoration.ipynb #378de03c
+class RestoreStatus(enum.Enum):
+    """What became of a file."""
+
+    RESTORED = "restored"
+    UNCHANGED = "unchanged"  # no damage was found
+    EXISTS = "exists"  # the target was there already
+    SKIPPED = "skipped"  # the file could not be read or written
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What `restore_file` did.
+
+    Attributes
+    ----------
+    path, target : Path
+        The file that was read and the file that was written.
+    status : RestoreStatus
+    tasks : tuple of str
+        What was done, in this order.
+    gain_db : float
+        0, or the negative gain that made room for restored peaks in a file of integers.
+    seconds : float
+        Length of the recording in seconds; 0 if it could not be read.
+    message : str
+        Why the file was skipped.
+    """
+
+    path: Path
+    target: Path
+    status: RestoreStatus
+    tasks: tuple[str, ...] = ()
+    gain_db: float = 0.0
+    seconds: float = 0.0
+    message: str = ""
 
 
 # %% ../nbs/12_restoration.ipynb #4af9b6e7
 def restore_file(
     source: str | Path,
     target: str | Path,
+    *,
     task: str = "auto",
     mix: float = 1.0,
     model: str | Path | None = None,
-    progress: Callable = lambda done: None,  # told the seconds that are done
-) -> list:  # what was done
-    "`restore` for a file of any length, in bounded memory."
-    _check(task, mix)
+    progress: Callable[[float], None] | None = None,
+) -> RestoreResult:
+    """`restore` for a file of any length, in bounded memory.
+
+    The target keeps the rate, channels, length, sample format and tags of the source, and appears
+    under its name only when it is complete. A file that needs nothing is copied byte for byte.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        Two different audio files; the format of `target` follows its suffix.
+    task, mix, model
+        As for `restore`.
+    progress : callable, optional
+        Called with the seconds of sound that are done.
+
+    Returns
+    -------
+    RestoreResult
+
+    Raises
+    ------
+    InputError
+        If `source` cannot be read, if `target` cannot hold it, or for a wrong option.
+    """
+    source, target = Path(source), Path(target)
+    _check_options(task, mix)
     with open_audio(source) as f:
-        sr, channels, floats = f.samplerate, f.channels, f.subtype in ("FLOAT", "DOUBLE")
-    _swept(Path(target))
-    if os.path.exists(target) and os.path.samefile(source, target):
-        raise InputError(f"{target}: is the file to read from; give another name")
-    check_format(
-        format_of(target), subtype_of(target), channels, sr, str(target)
-    )  # now, and not after an hour
+        sr, channels, seconds = f.samplerate, f.channels, f.frames / f.samplerate
+        float_samples = f.subtype in ("FLOAT", "DOUBLE")
+    _check_target(source, target, sr, channels)
+
     restorer = load_restorer(sr, model)
-    found = detect_damage(stream(source, mono=False), sr)
-    todo = choose_tasks(found, restorer, task) if mix else []
-    work, seconds = (
-        build_chain(found, todo, restorer, task == "declip", mix),
-        _seconds(sr, channels),
+    report = detect_damage(stream(source, mono=False), sr)
+    tasks = choose_tasks(report, restorer, task) if mix else []
+    chain = build_chain(report, tasks, restorer, assume_clipped=task == "declip", mix=mix)
+
+    target_holds_floats = float_samples and format_of(target) in ("WAV", "AIFF")
+    processor = _FileProcessor(
+        source, target, chain, _chunk_seconds(sr, channels), progress or _no_progress
     )
-    # to look for the new peak takes as long as to mend, so only where there may be one: noise taken away makes no higher ones
-    may_clip = "declip" in todo or _loudest(found) > (0.7 if set(todo) - {"denoise"} else 1.0)
-    if (
-        may_clip
-        and not (floats and format_of(target) in ("WAV", "AIFF"))
-        and (peak := _peak(work, source, seconds)) > 1
-    ):
-        work, todo = (
-            ChunkedFunction(
-                lambda y, f=work.fn: f(y) / np.float32(peak), sr, work.receptive_field, work.hop
-            ),
-            [*todo, f"{20 * math.log10(peak):.1f} dB softer"],
-        )
-    if todo or Path(source).suffix.lower() != Path(target).suffix.lower():
-        process_file(source, target, work, seconds, progress)
+    same_format = source.suffix.lower() == target.suffix.lower()
+    gain_db = 0.0
+    if _may_clip(report, tasks) and not target_holds_floats:
+        gain_db = processor.write_with_headroom(copy_if_it_fits=not tasks and same_format)
+    elif tasks or not same_format:
+        processor.write()
     else:
-        with atomic_write(target) as part, open(source, "rb") as whole, open(part, "wb") as copy:
-            shutil.copyfileobj(whole, copy)
-    return todo
+        processor.copy()
+    changed = bool(tasks or gain_db)
+    status = RestoreStatus.RESTORED if changed else RestoreStatus.UNCHANGED
+    return RestoreResult(source, target, status, tuple(tasks), gain_db, seconds)
 
 
 # %% ../nbs/12_restoration.ipynb #bd5adca2
-def _swept(target):
-    "The folder without what a killed process has left of this file."
+def _check_target(source, target, sr, channels):
+    "`InputError` before any work, and not after an hour of it, if the target cannot be written."
+    _remove_stale_parts(target)
+    if target.exists() and os.path.samefile(source, target):
+        raise InputError(f"{target}: is the file to read from; give another name")
+    check_format(format_of(target), subtype_of(target), channels, sr, str(target))
+
+
+def _may_clip(report, tasks):
+    """Whether restored samples may exceed full scale.
+
+    Declipping makes peaks higher; noise removal alone makes no higher peaks.
+    """
+    levels = [abs(v) for pair in report.peak_levels for v in pair if math.isfinite(v)]
+    input_peak = max(levels, default=0.0) / 0.999  # `peak_levels` are 0.999 of the peaks
+    return "declip" in tasks or input_peak > (0.7 if set(tasks) - {"denoise"} else 1.0)
+
+
+def _no_progress(*_):
+    "Report to nobody."
+
+
+# %% ../nbs/12_restoration.ipynb #23f9a778
+@dataclass(frozen=True)
+class _FileProcessor:
+    "One file on its way through a chain; three ways to write the target."
+
+    source: Path
+    target: Path
+    chain: ChunkedFunction
+    chunk_seconds: float
+    progress: Callable
+
+    def copy(self):
+        "The same bytes."
+        with (
+            atomic_write(self.target) as part,
+            open(self.source, "rb") as original,
+            open(part, "wb") as copied,
+        ):
+            shutil.copyfileobj(original, copied)
+
+    def write(self):
+        "Through the chain."
+        process_file(self.source, self.target, self.chain, self.chunk_seconds, self.progress)
+
+    def write_with_headroom(self, copy_if_it_fits=False):
+        "Through the chain, all of it scaled down if a peak exceeds full scale; the gain in dB."
+        with _temporary_file(self.target) as rendered:
+            peak = max(1.0, self._render(rendered))
+            if peak == 1.0 and copy_if_it_fits:
+                self.copy()
+            else:
+                scaled = _replay(rendered, self.chain.sr, peak)
+                process_file(self.source, self.target, scaled, self.chunk_seconds)
+        return 20 * math.log10(1 / peak)
+
+    def _render(self, rendered: BinaryIO) -> float:
+        "The output of the chain as float32 frames in a temporary file; its highest sample."
+        sr, peak, frames = self.chain.sr, 0.0, 0
+        sound = stream(self.source, seconds=self.chunk_seconds, mono=False)
+        for y in process_in_chunks(self.chain, sound, round(self.chunk_seconds * sr)):
+            rendered.write(np.ascontiguousarray(y.T, np.float32).data)
+            peak = max(peak, float(np.abs(y).max()))
+            frames += y.shape[1]
+            self.progress(frames / sr)
+        rendered.seek(0)
+        return peak
+
+
+# %% ../nbs/12_restoration.ipynb #e9e67a4c
+@contextmanager
+def _temporary_file(target):
+    "A nameless file on the target's disk; what goes wrong with it is said of the target."
+    folder = next(p for p in target.absolute().parents if p.is_dir())
+    prefix = ".part-restored-"
+    try:
+        with tempfile.TemporaryFile(prefix=prefix, dir=folder) as f:
+            yield f
+    except OSError as e:
+        if e.filename is not None and prefix not in str(e.filename):
+            raise  # about another file
+        raise OSError(e.errno, e.strerror or str(e), str(target)) from None
+
+
+def _replay(rendered, sr, divisor):
+    "A `ChunkedFunction` that gives the frames of a file in order, divided by a number."
+
+    def read(y):
+        frames = np.frombuffer(rendered.read(4 * y.size), np.float32).reshape(-1, len(y))
+        return frames.T / np.float32(divisor)
+
+    return ChunkedFunction(read, sr, receptive_field=0)
+
+
+# %% ../nbs/12_restoration.ipynb #758b3d55
+def _remove_stale_parts(target):
+    "Remove what a killed process has left of this file; a live process still writes to its own."
     with suppress(OSError):
         for part in target.parent.iterdir():
             if part.name.startswith(".part-") and part.name[len(".part-") + 7 :] == target.name:
                 part.unlink()
 
 
-def _loudest(found):
-    return (
-        max((abs(v) for pair in found.peak_levels for v in pair if math.isfinite(v)), default=0.0)
-        / 0.999
-    )
-
-
-def _peak(work, source, seconds):
-    "The highest sample that a repair will make, found by doing it: a mended peak may not fit into a file of whole numbers."
-    return max(
-        float(np.abs(y).max())
-        for y in process_in_chunks(
-            work, stream(source, seconds=seconds, mono=False), round(seconds * work.sr)
-        )
-    )
-
-
 # %% ../nbs/12_restoration.ipynb #114a67fe
 def restore_folder(
     source: str | Path,
-    target: str | Path,  # folders
+    target: str | Path,
+    *,
     task: str = "auto",
     mix: float = 1.0,
     model: str | Path | None = None,
-    say: Callable = print,  # told "name: outcome" for each file
-    progress: Callable = lambda done, all: None,  # told seconds
-) -> dict:  # name -> outcome, in words
-    "`restore_file` for all sounds of a folder and of the folders in it; what is finished stays, so an interrupted call goes on. One call at a time for a folder."
-    _check(task, mix)
-    outcomes, lengths, before = *_lengths(Path(source), Path(target)), 0.0
-    for name, why in outcomes.items():
-        say(f"{name}: {why}")
-    for name, seconds in lengths.items():
-        tell = lambda done: progress(before + done, sum(lengths.values()))
-        try:
-            outcomes[name] = (
-                EXISTS
-                if (Path(target) / name).exists()
-                else _one(Path(source) / name, Path(target) / name, task, mix, model, tell)
-            )
-        except InputError as e:
-            outcomes[name] = f"skipped; {e}"
-        say(f"{name}: {outcomes[name]}")
-        before += seconds
-    return outcomes
+    on_result: Callable[[RestoreResult], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> list[RestoreResult]:
+    """`restore_file` for all sounds of a folder and of the folders within it.
 
+    A target that is there already is left as it is, so an interrupted call can be repeated. Run
+    one call at a time for a folder.
 
-# %% ../nbs/12_restoration.ipynb #b5f9e3d8
-def _one(source, target, task, mix, model, tell):
-    "One file of a folder, in words."
-    return ", ".join(restore_file(source, target, task, mix, model, tell)) or UNCHANGED
+    Parameters
+    ----------
+    source, target : str or Path
+        Two folders, neither within the other.
+    task, mix, model
+        As for `restore`.
+    on_result : callable, optional
+        Called with each `RestoreResult` as soon as it is known.
+    progress : callable, optional
+        Called with the seconds of sound that are done and with those of the whole folder.
 
+    Returns
+    -------
+    list of RestoreResult
+        Files that cannot be read come first, the others in the order of their names.
 
-# %% ../nbs/12_restoration.ipynb #91af9545
-UNCHANGED, EXISTS = "left as it is", "there already; remove it to mend it once more"
+    Raises
+    ------
+    InputError
+        If a folder is wrong, if no file in it can be read, or for a wrong option. What is wrong
+        with a single file is in its result.
+    """
+    source, target = Path(source), Path(target)
+    _check_options(task, mix)
+    _check_folders(source, target)
+    on_result, progress = on_result or _no_progress, progress or _no_progress
+    unreadable, durations = _scan_folder(source, target)
+    results = []
+    for result in unreadable:
+        on_result(result)
+        results.append(result)
+
+    total, done = sum(durations.values()), 0.0
+    for name, seconds in durations.items():
+        before = done
+        result = _restore_within_folder(
+            source / name,
+            target / name,
+            seconds,
+            task=task,
+            mix=mix,
+            model=model,
+            progress=lambda now, before=before: progress(before + now, total),
+        )
+        on_result(result)
+        results.append(result)
+        done += seconds
+    return results
 
 
 # %% ../nbs/12_restoration.ipynb #10c2a6ab
-def _lengths(source, target):
-    "Of the sounds below `source`: name -> why it cannot be read, and name -> seconds; nothing may be written among them."
+def _restore_within_folder(source, target, seconds, **options):
+    "`restore_file`, unless the target is there; what is wrong with the file becomes its result."
+    if target.exists():
+        return RestoreResult(source, target, RestoreStatus.EXISTS, seconds=seconds)
+    try:
+        return restore_file(source, target, **options)
+    except InputError as e:
+        skipped = RestoreStatus.SKIPPED
+        return RestoreResult(source, target, skipped, seconds=seconds, message=str(e))
+
+
+def _check_folders(source, target):
+    "`InputError` if the target is a file, or if one folder lies within the other."
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file; for a folder of sounds give a folder")
-    if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(
-        target.resolve()
-    ):
-        raise InputError(f"{target}: within {source}, or around it; give a folder apart")
-    unread, lengths = {}, {}
+    a, b = source.resolve(), target.resolve()
+    if a.is_relative_to(b) or b.is_relative_to(a):
+        raise InputError(f"{target}: within {source}, or around it; give a separate folder")
+
+
+def _scan_folder(source, target):
+    "Results for the files that cannot be read, and name -> seconds for the others."
+    unreadable, durations = [], {}
     for path in datasets.find_audio_files(source):
         name = str(path.relative_to(source))
         try:
             with open_audio(path) as f:
-                lengths[name] = f.frames / f.samplerate
+                durations[name] = f.frames / f.samplerate
         except InputError as e:
-            unread[name] = f"skipped; {e}"
-    if not lengths:
-        raise InputError(
-            f"{source}: holds no sound that can be read; give a folder of {', '.join(sorted(datasets.AUDIO_SUFFIXES))}"
-        )
-    return unread, lengths
+            skipped = RestoreStatus.SKIPPED
+            unreadable.append(RestoreResult(path, target / name, skipped, message=str(e)))
+    if not durations:
+        suffixes = ", ".join(sorted(datasets.AUDIO_SUFFIXES))
+        raise InputError(f"{source}: holds no sound that can be read; give a folder of {suffixes}")
+    return unreadable, durations
 
 
 # %% ../nbs/12_restoration.ipynb #606caf48
 def write_report(
-    pairs: dict,  # (damaged file, mended file) -> what was done, in words
-    page: str | Path,  # an HTML file that needs no other
+    results: list[RestoreResult],
+    page: str | Path,
+    *,
     seconds: float = 6.0,
-    most: int = 20,  # of each file; of files
+    max_files: int = 20,
 ) -> Path:
-    "Before and after, to see and to hear: of each file the stretch where most has changed."
-    body = (
-        [
-            f"<p>The first {most} of {len(pairs)} files, those that were changed before those that were not.</p>"
-        ]
-        if len(pairs) > most
-        else []
-    )
-    for (before, after), done in sorted(pairs.items(), key=lambda pair: pair[1] == UNCHANGED)[
-        :most
-    ]:
-        at, x, y, sr = _most_changed(before, after, seconds)
-        body += [
-            f"<h2>{html.escape(str(before))}</h2><p>{html.escape(done)}; from {at:.0f} s, all channels together</p>",
-            f'<p><img alt="before and after" src="{plots.data_url(_side_by_side(x, y, sr), "image/png")}"></p>',
-            plots.player_html({"before": x, "after": y}, sr, None, False),
-        ]
+    """Write an HTML page that shows and plays files before and after restoration.
+
+    Parameters
+    ----------
+    results : list of RestoreResult
+        From `restore_file` or `restore_folder`; skipped files are left out.
+    page : str or Path
+        The HTML file to write; it needs no other file.
+    seconds : float
+        Length of the excerpt of each file, taken where most has changed.
+    max_files : int
+        Number of files on the page; changed files come first.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    shown = [r for r in results if r.status is not RestoreStatus.SKIPPED]
+    shown.sort(key=lambda r: r.status is RestoreStatus.UNCHANGED)
+    body = []
+    if len(shown) > max_files:
+        body.append(f"<p>{max_files} of {len(shown)} files, changed files first.</p>")
+    for result in shown[:max_files]:
+        body.append(_report_section(result, seconds))
     with atomic_write(page) as part:
         part.write_text(
             plots.html_page("Before and after", "".join(body)),
@@ -562,24 +1021,45 @@ def write_report(
     return Path(page)
 
 
+def _report_section(result, seconds):
+    "One file of the page: what was done, two spectrograms, two players."
+    start, before, after, sr = _most_changed_excerpt(result.path, result.target, seconds)
+    figure = plots.data_url(_spectrograms_png(before, after, sr), "image/png")
+    done = ", ".join(result.tasks) or result.status.value
+    if result.gain_db:
+        done += f", {result.gain_db:.1f} dB"
+    return (
+        f"<h2>{html.escape(str(result.path))}</h2>"
+        f"<p>{html.escape(done)}; excerpt from {start:.0f} s, mean of all channels</p>"
+        f'<p><img alt="spectrograms before and after" src="{figure}"></p>'
+        + plots.player_html({"before": before, "after": after}, sr, None, False)
+    )
+
+
 # %% ../nbs/12_restoration.ipynb #084137ec
-def _most_changed(before, after, seconds):
-    "Where two files differ most: seconds from the start, a stretch of both (samples,), rate."
+def _most_changed_excerpt(before, after, seconds):
+    "Where two files differ most: seconds from the start, both excerpts (samples,), their rate."
     with open_audio(before) as f:
         sr = f.samplerate
-    both = lambda: (
-        (a[: len(b)], b[: len(a)])
-        for a, b in zip(stream(before, seconds=seconds), stream(after, sr, seconds))
-    )
-    at = int(np.argmax([rms(a - b) + 1e-6 * rms(a) for a, b in both()]))
-    return at * seconds, *next(pair for k, pair in enumerate(both()) if k == at), sr
+
+    def excerpts():
+        pairs = zip(stream(before, seconds=seconds), stream(after, sr, seconds), strict=False)
+        for a, b in pairs:
+            yield a[: len(b)], b[: len(a)]
+
+    changes = [rms(a - b) + 1e-6 * rms(a) for a, b in excerpts()]
+    most = int(np.argmax(changes))
+    a, b = next(pair for k, pair in enumerate(excerpts()) if k == most)
+    return most * seconds, a, b, sr
 
 
-# %% ../nbs/12_restoration.ipynb #98f0d443
-def _side_by_side(x, y, sr):
+def _spectrograms_png(before, after, sr):
+    "Two spectrograms side by side as the bytes of a PNG."
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(9, 2.4), dpi=80, layout="constrained")
-    for ax, v, name in zip(fig.subplots(1, 2, sharey=True), (x, y), ("before", "after")):
-        plots.spectrogram(v, sr, 2 ** round(math.log2(0.032 * sr)), ax, name)
+    n_fft = 2 ** round(math.log2(0.032 * sr))
+    axes = fig.subplots(1, 2, sharey=True)
+    for ax, y, title in zip(axes, (before, after), ("before", "after"), strict=True):
+        plots.spectrogram(y, sr, n_fft, ax, title)
     return plots.png_bytes(fig)

@@ -17,7 +17,7 @@ from gan_audio_tut.restoration_training import (
 from gan_audio_tut.runs import save_model
 
 N = 8192
-SMALL = dict(widths=(4, 4), dim=8, dilations=(1,))
+SMALL = dict(channels=(4, 4), dim=8, dilations=(1,))
 
 
 def speech(n=6, samples=N, seed=0):

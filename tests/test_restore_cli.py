@@ -233,7 +233,7 @@ def test_an_interrupt_that_is_swallowed_stops_it_all_the_same(
 
     a = put(tmp_path / "a.wav", words(60))
     monkeypatch.setattr(
-        restoration, "repair", lambda found, *_: streaming.ChunkedFunction(f, found.sr, 0)
+        restoration, "build_chain", lambda report, *_, **__: streaming.ChunkedFunction(f, report.sr, 0)
     )
     assert call("restore", a, tmp_path / "b.wav", "--task", "denoise", "--model", model) == 130
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"] and not capsys.readouterr().err
