@@ -497,7 +497,7 @@ def estimate_delay(reference: np.ndarray, estimate: np.ndarray, *, max_delay: in
     return int(lags[peak.argmax()])
 
 
-# %% ../nbs/09b_fidelity.ipynb #6f332345
+# %% ../nbs/09b_fidelity.ipynb #97d28663
 def log_spectral_loss(reference, estimate, *, n_fft: int = 512, hop_length: int = 128):
     """Log-spectral distance as a loss.
 

@@ -23,7 +23,7 @@ import numpy as np
 from keras import layers, ops
 
 from .audio import InputError
-from .istft_gan import convnext_block
+from .convnext import convnext_block
 from gan_audio_tut.mel import (
     MelConfig,
     istft,
@@ -252,7 +252,7 @@ def _check_mel_shape(mel, config):
         )
 
 
-# %% ../nbs/10_vocoder.ipynb #56c820f8
+# %% ../nbs/10_vocoder.ipynb #0ba71067
 def _compile(model, n_mels):
     "The model's inference as one TensorFlow graph for all shapes; other backends call it as it is."
     infer = partial(model, training=False)
@@ -317,7 +317,7 @@ class Vocoder:
         return ops.convert_to_numpy(self._infer(ops.convert_to_tensor(mel)))
 
 
-# %% ../nbs/10_vocoder.ipynb #95dbbf89
+# %% ../nbs/10_vocoder.ipynb #f64a2845
 @lru_cache(maxsize=4)
 def _cached_vocoder(path, modified, name):
     "A vocoder, kept until its file changes."
@@ -346,7 +346,7 @@ def load_vocoder(name: str | Path = "vocoder-8k") -> Vocoder:
     return _cached_vocoder(path, path.stat().st_mtime_ns, str(name))
 
 
-# %% ../nbs/10_vocoder.ipynb #8e0c812a
+# %% ../nbs/10_vocoder.ipynb #614e9845
 def vocode(mel, model: keras.Model | Vocoder | str | Path = "vocoder-8k") -> np.ndarray:
     """Waveform from a mel spectrogram, in one pass.
 

@@ -361,8 +361,7 @@ def build_discriminators(config: MelConfig, recipe: VocoderConfig):
     config : MelConfig
         Settings of the mel spectrogram.
     recipe : VocoderConfig
-        Which resolutions and periods; without adversarial weight one resolution with one channel,
-        which costs next to nothing.
+        Which resolutions and periods.
 
     Returns
     -------
@@ -374,24 +373,21 @@ def build_discriminators(config: MelConfig, recipe: VocoderConfig):
     InputError
         If a resolution has a window of fewer than 8 samples or a hop of less than one.
     """
-    resolutions, periods, channels = recipe.resolutions, recipe.periods, recipe.d_channels
-    if not recipe.adversarial:
-        resolutions, periods, channels = (8,), (), 1
     largest = min(config.n_fft // 8, config.hop_length)
-    if max(resolutions) > largest:
+    if max(recipe.resolutions) > largest:
         raise InputError(
-            f"resolutions {resolutions}: a window of fewer than 8 samples, or a hop below one; "
-            f"give at most {largest}"
+            f"resolutions {recipe.resolutions}: a window of fewer than 8 samples, or a hop below "
+            f"one; give at most {largest}"
         )
     samples = recipe.frames * config.hop_length
-    sizes = [(config.n_fft // k, config.hop_length // k) for k in resolutions]
+    sizes = [(config.n_fft // k, config.hop_length // k) for k in recipe.resolutions]
 
     def d_transform(y):
         spectrograms = [log_spectrogram(y, n_fft, hop_length) for n_fft, hop_length in sizes]
-        return spectrograms + [y] * len(periods)
+        return spectrograms + [y] * len(recipe.periods)
 
-    mrd = [resolution_discriminator(n_fft // 2, channels) for n_fft, _ in sizes]
-    mpd = [period_discriminator(samples, period) for period in periods]
+    mrd = [resolution_discriminator(n_fft // 2, recipe.d_channels) for n_fft, _ in sizes]
+    mpd = [period_discriminator(samples, period) for period in recipe.periods]
     return MultiDiscriminator(mrd + mpd), d_transform
 
 
@@ -438,7 +434,9 @@ def _feature_matching_loss(inputs, real, fake, features_real, features_fake):
 def _losses_and_weights(config, recipe):
     "Auxiliary losses of a configuration, and the weights of all."
     aux_losses = reconstruction_losses(config)
-    loss_weights = {"mel": recipe.mel, "stft": recipe.stft, "adversarial": recipe.adversarial}
+    loss_weights = {"mel": recipe.mel, "stft": recipe.stft}
+    if recipe.adversarial:
+        loss_weights["adversarial"] = recipe.adversarial
     if recipe.lsd:
         loss_weights["lsd"] = recipe.lsd
     else:
@@ -449,6 +447,13 @@ def _losses_and_weights(config, recipe):
         aux_losses["feature_matching"] = _feature_matching_loss
         loss_weights["feature_matching"] = recipe.feature_matching
     return aux_losses, loss_weights
+
+
+def _learning_rate(recipe):
+    "The generator's learning rate: constant, or with cosine decay to a fiftieth."
+    if not recipe.decay_steps:
+        return recipe.g_lr
+    return keras.optimizers.schedules.CosineDecay(recipe.g_lr, recipe.decay_steps, 0.02)
 
 
 def _build_generator(config, recipe, start):
@@ -467,7 +472,7 @@ def _build_generator(config, recipe, start):
     return generator
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #6912be18
+# %% ../nbs/10a_vocoder_training.ipynb #e4687f12
 def build_vocoder_gan(
     sounds: np.ndarray,
     config: MelConfig | None = None,
@@ -510,20 +515,22 @@ def build_vocoder_gan(
         )
     keras.utils.set_random_seed(seed)
     generator = _build_generator(config, recipe, start)
-    discriminator, d_transform = build_discriminators(config, recipe)
     aux_losses, loss_weights = _losses_and_weights(config, recipe)
+    batch = segment_batches(sounds, config, batch_size=recipe.batch_size, samples=samples)
+    gan_loss = getattr(losses, recipe.loss)
+    g_optimizer = keras.optimizers.Adam(_learning_rate(recipe), 0.8, 0.99)
+    if not recipe.adversarial:
+        task = Task(generator, None, batch, gan_loss, aux_losses, loss_weights)
+        return TrainState(task, g_optimizer, None, recipe.ema_decay, seed)
+    discriminator, d_transform = build_discriminators(config, recipe)
     task = Task(
         generator,
         discriminator,
-        segment_batches(sounds, config, batch_size=recipe.batch_size, samples=samples),
-        getattr(losses, recipe.loss),
+        batch,
+        gan_loss,
         aux_losses,
         loss_weights,
         d_transform=d_transform,
     )
-    g_lr = recipe.g_lr
-    if recipe.decay_steps:
-        g_lr = keras.optimizers.schedules.CosineDecay(g_lr, recipe.decay_steps, 0.02)
-    g_optimizer = keras.optimizers.Adam(g_lr, 0.8, 0.99)
     d_optimizer = keras.optimizers.Adam(recipe.d_lr, 0.8, 0.99)
     return TrainState(task, g_optimizer, d_optimizer, recipe.ema_decay, seed)
