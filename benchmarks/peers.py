@@ -1,7 +1,7 @@
 """Published vocoders at their papers' sizes, with random weights, for the time they take: benchmarks/vocoder.py starts this.
 
     pip install torch torchaudio transformers vocos    # in an environment of its own
-    python benchmarks/vocoder.py judge 16000 --peers other/bin/python
+    python benchmarks/vocoder.py evaluate 16000 --peers other/bin/python
 
 A line `name` on standard input runs that network once on ten seconds; `name seconds` comes back. `names` lists them.
 """
