@@ -335,8 +335,8 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sr: int) -> float:
     Returns
     -------
     float
-        MOS-LQO: 1.02 to 4.55 narrow-band, 1.04 to 4.64 wide-band; 1 for a silent estimate, NaN
-        where the library finds no speech in the reference.
+        MOS-LQO, about 1 to 4.55 narrow-band, about 1 to 4.64 wide-band; 1 for a silent estimate,
+        NaN where the library finds no speech in the reference.
 
     Raises
     ------
@@ -497,7 +497,7 @@ def estimate_delay(reference: np.ndarray, estimate: np.ndarray, *, max_delay: in
     return int(lags[peak.argmax()])
 
 
-# %% ../nbs/09b_fidelity.ipynb #97d28663
+# %% ../nbs/09b_fidelity.ipynb #c996add2
 def log_spectral_loss(reference, estimate, *, n_fft: int = 512, hop_length: int = 128):
     """Log-spectral distance as a loss.
 

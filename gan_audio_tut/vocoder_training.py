@@ -189,7 +189,7 @@ def training_sounds(
         resampled = np.stack([resample(y, words.sr, sr) for y in words.audio])
         words = replace(words, sr=sr, audio=resampled)
     if speech_folder:
-        speech = audio_folder(speech_folder, sr, samples).audio
+        speech = audio_folder(speech_folder, sr=sr, samples=samples).audio
     else:
         speech = random_word_sequences(words, len(words), samples, seed + 1)
     sequences = random_word_sequences(words, len(speech) // 3, samples, seed)
@@ -472,7 +472,7 @@ def _build_generator(config, recipe, start):
     return generator
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #e4687f12
+# %% ../nbs/10a_vocoder_training.ipynb #3e3d4d79
 def build_vocoder_gan(
     sounds: np.ndarray,
     config: MelConfig | None = None,
