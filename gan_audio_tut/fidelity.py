@@ -124,6 +124,7 @@ def _frame_powers(x, starts, frame_length):
     return np.maximum(total[starts + frame_length] - total[starts], 0)
 
 
+# %% ../nbs/09b_fidelity.ipynb #a2faa47c
 def segmental_snr(
     reference: np.ndarray, estimate: np.ndarray, sr: int, *, low: float = -10, high: float = 35
 ) -> float:
@@ -152,8 +153,7 @@ def segmental_snr(
 
     References
     ----------
-    Hansen and Pellom, "An Effective Quality Evaluation Protocol for Speech Enhancement
-    Algorithms", ICSLP 1998: the limits.
+    Hansen and Pellom, ICSLP 1998: the limits.
     """
     x, y = _check_pair(reference, estimate)
     frame_length = min(max(1, round(0.03 * sr)), len(x))
@@ -320,7 +320,7 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sr: int, *, extended: bool
 
 # %% ../nbs/09b_fidelity.ipynb #455a232f
 def pesq(reference: np.ndarray, estimate: np.ndarray, sr: int) -> float:
-    """Perceptual evaluation of speech quality, by the library `pesq` (the extra 'metrics').
+    """Perceptual evaluation of speech quality (ITU-T P.862), by the library `pesq`.
 
     Parameters
     ----------
@@ -329,24 +329,18 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sr: int) -> float:
     estimate : np.ndarray, shape (samples,)
         The sound to evaluate.
     sr : int
-        Sampling rate in Hz. 8000 selects the narrow-band version; any other rate is resampled
-        to 16000 Hz for the wide-band version.
+        Sampling rate in Hz; 8000: narrow-band, any other is resampled to 16000: wide-band.
 
     Returns
     -------
     float
-        MOS-LQO, about 1 to 4.55 narrow-band, about 1 to 4.64 wide-band; 1 for a silent estimate,
-        NaN where the library finds no speech in the reference.
+        MOS-LQO (P.862.1, P.862.2), about 1 to 4.55 (narrow-band) or 4.64 (wide-band); NaN where
+        there is no speech.
 
     Raises
     ------
     InputError
-        If `pesq` is not installed, the two are not mono, finite and of one length, or the
-        reference is silent.
-
-    References
-    ----------
-    ITU-T Recommendations P.862 (2001), P.862.1 and P.862.2 (the mappings to MOS-LQO).
+        If `pesq` is not installed (the extra 'metrics'), or the two cannot be compared (see `snr`).
     """
     try:
         import pesq as library
@@ -356,8 +350,7 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sr: int) -> float:
     if not estimate.any():
         return 1.0  # the library has no answer; the lowest opinion score is 1
     if sr not in (8000, 16000):
-        reference = resample(reference, sr, 16000)
-        estimate = resample(estimate, sr, 16000)
+        reference, estimate = (resample(v, sr, 16000) for v in (reference, estimate))
         sr = 16000
     try:
         return float(library.pesq(sr, reference, estimate, "nb" if sr == 8000 else "wb"))
@@ -497,7 +490,7 @@ def estimate_delay(reference: np.ndarray, estimate: np.ndarray, *, max_delay: in
     return int(lags[peak.argmax()])
 
 
-# %% ../nbs/09b_fidelity.ipynb #c996add2
+# %% ../nbs/09b_fidelity.ipynb #83d7c175
 def log_spectral_loss(reference, estimate, *, n_fft: int = 512, hop_length: int = 128):
     """Log-spectral distance as a loss.
 
@@ -639,6 +632,7 @@ def _band_envelope_segments(y, sr, frames, step):
     return ops.stack([envelope[:, k : k + frames] for k in starts], 1)
 
 
+# %% ../nbs/09b_fidelity.ipynb #90ae23c4
 def estoi_loss(reference, estimate, sr: int, *, frames: int = 24, step: int = 6):
     """One minus an approximation of ESTOI.
 
@@ -648,10 +642,8 @@ def estoi_loss(reference, estimate, sr: int, *, frames: int = 24, step: int = 6)
         Speech as it should be, and that to evaluate; at least 0.4 s.
     sr : int
         Sampling rate in Hz.
-    frames : int
-        Length of a segment in frames of 32 ms that advance by 16 ms.
-    step : int
-        Frames between segments.
+    frames, step : int
+        Length of a segment, and from one to the next, in frames of 32 ms every 16 ms.
 
     Returns
     -------

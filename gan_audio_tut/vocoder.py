@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "noise_excitation",
+    "start_stft",
     "magnitude_projection",
     "MelISTFTHead",
     "build_vocoder",
@@ -59,6 +60,32 @@ def noise_excitation(mel, bins: int, *, table_length: int = 512):
     return ops.take(table, frame, axis=1)
 
 
+# %% ../nbs/10_vocoder.ipynb #d99ee5f3
+def start_stft(parameters, estimate, mel):
+    """STFT of the waveform that the iterations start from, by the formula above.
+
+    Parameters
+    ----------
+    parameters : tensor, shape (batch, frames, 4 * bins)
+        The network's g, a, b and s for every bin.
+    estimate : tensor, shape (batch, frames, bins)
+        STFT magnitude estimated from the mel spectrogram.
+    mel : tensor, shape (batch, frames, n_mels)
+        Mel magnitudes, which select the noise.
+
+    Returns
+    -------
+    tuple of three tensors, shape (batch, frames, bins)
+        Real part, imaginary part and magnitude.
+    """
+    log_gain, a, b, log_noise = ops.split(parameters, 4, axis=-1)
+    scale = estimate * ops.exp(ops.clip(log_gain, -6, 6))
+    noise_gain = ops.exp(ops.minimum(log_noise - 1, 3))
+    noise = noise_excitation(mel, estimate.shape[-1])
+    a, b = a + noise_gain * noise[0], b + noise_gain * noise[1]
+    return scale * a, scale * b, scale * ops.sqrt(a**2 + b**2 + 1e-6)
+
+
 # %% ../nbs/10_vocoder.ipynb #b9659d09
 def magnitude_projection(y, mel, target_magnitude, config: MelConfig, magnitude_weight: float):
     """One Griffin-Lim iteration with mel consistency and a target for the magnitude.
@@ -109,43 +136,30 @@ class MelISTFTHead(layers.Layer):
     learned_magnitude : bool
         Take the network's own magnitude as the target, not the one estimated from the mel
         spectrogram.
-    dtype : str
-        float32 by default whatever the global policy says, because phases need its precision.
+    **kwargs
+        Of `keras.layers.Layer`; dtype is float32 by default, because phases need its precision.
     """
 
     def __init__(
-        self,
-        config=None,
-        n_iter=4,
-        magnitude_weight=0.3,
-        learned_magnitude=False,
-        dtype="float32",
-        **kwargs,
+        self, config=None, n_iter=4, magnitude_weight=0.3, learned_magnitude=False, **kwargs
     ):
-        super().__init__(dtype=dtype, **kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.config = MelConfig(**(config or {}))
         self.n_iter = n_iter
         self.magnitude_weight = magnitude_weight
         self.learned_magnitude = learned_magnitude
-        self.bins = self.config.n_fft // 2 + 1
-        self.proj = layers.Dense(4 * self.bins)
+        self.proj = layers.Dense(4 * (self.config.n_fft // 2 + 1))
 
     def build(self, x_shape, mel_shape=None):
         self.proj.build(x_shape)
 
     def call(self, x, mel):
-        config = self.config
-        estimate = mel_to_magnitude(mel, config, n_iter=4)
-        # four numbers a bin: g, a, b, s, each (batch, frames, bins)
-        log_gain, a, b, log_noise = ops.split(ops.cast(self.proj(x), "float32"), 4, axis=-1)
-        start = estimate * ops.exp(ops.clip(log_gain, -6, 6))
-        noise_gain = ops.exp(ops.minimum(log_noise - 1, 3))
-        noise = noise_excitation(mel, self.bins)
-        a, b = a + noise_gain * noise[0], b + noise_gain * noise[1]
+        config, estimate = self.config, mel_to_magnitude(mel, self.config, n_iter=4)
+        parameters = ops.cast(self.proj(x), "float32")
+        real, imag, start_magnitude = start_stft(parameters, estimate, mel)
+        y = istft(real, imag, config.hop_length, (ops.shape(x)[1] - 1) * config.hop_length)
 
-        samples = (ops.shape(x)[1] - 1) * config.hop_length
-        y = istft(start * a, start * b, config.hop_length, samples)
-        target = start * ops.sqrt(a**2 + b**2 + 1e-6) if self.learned_magnitude else estimate
+        target = start_magnitude if self.learned_magnitude else estimate
         for _ in range(self.n_iter):
             y = magnitude_projection(y, mel, target, config, self.magnitude_weight)
         return y
@@ -219,6 +233,7 @@ def vocoder_head(model, name: str | None = None) -> MelISTFTHead:
     return last_layer
 
 
+# %% ../nbs/10_vocoder.ipynb #b03be253
 def _check_mel_values(mel):
     "Mel magnitudes as a float32 array, if they can be some."
     if np.iscomplexobj(mel):
@@ -252,7 +267,7 @@ def _check_mel_shape(mel, config):
         )
 
 
-# %% ../nbs/10_vocoder.ipynb #0ba71067
+# %% ../nbs/10_vocoder.ipynb #bd009449
 def _compile(model, n_mels):
     "The model's inference as one TensorFlow graph for all shapes; other backends call it as it is."
     infer = partial(model, training=False)
@@ -264,6 +279,7 @@ def _compile(model, n_mels):
     return tf.function(infer, input_signature=signature, autograph=False)
 
 
+# %% ../nbs/10_vocoder.ipynb #97c6217e
 class Vocoder:
     """A vocoder network, compiled once for inputs of all shapes.
 
@@ -286,7 +302,7 @@ class Vocoder:
     Raises
     ------
     InputError
-        If the model is no vocoder.
+        If the model is no vocoder, or a call's input is no such mel spectrogram.
     """
 
     def __init__(self, model: keras.Model, name: str | None = None):
@@ -295,29 +311,13 @@ class Vocoder:
         self._infer = _compile(model, self.config.n_mels)
 
     def __call__(self, mel) -> np.ndarray:
-        """Waveform of a mel spectrogram.
-
-        Parameters
-        ----------
-        mel : array, shape (batch, frames, n_mels)
-            Mel magnitudes by `mel_spectrogram` with these settings, not logarithms.
-
-        Returns
-        -------
-        np.ndarray, shape (batch, (frames - 1) * hop_length)
-            Waveforms.
-
-        Raises
-        ------
-        InputError
-            If the values cannot be mel magnitudes or the shape does not fit.
-        """
+        "Waveforms (batch, samples) of mel magnitudes (batch, frames, n_mels), which are checked."
         mel = _check_mel_values(mel)
         _check_mel_shape(mel, self.config)
         return ops.convert_to_numpy(self._infer(ops.convert_to_tensor(mel)))
 
 
-# %% ../nbs/10_vocoder.ipynb #f64a2845
+# %% ../nbs/10_vocoder.ipynb #49c984ba
 @lru_cache(maxsize=4)
 def _cached_vocoder(path, modified, name):
     "A vocoder, kept until its file changes."
@@ -346,7 +346,7 @@ def load_vocoder(name: str | Path = "vocoder-8k") -> Vocoder:
     return _cached_vocoder(path, path.stat().st_mtime_ns, str(name))
 
 
-# %% ../nbs/10_vocoder.ipynb #614e9845
+# %% ../nbs/10_vocoder.ipynb #985bb511
 def vocode(mel, model: keras.Model | Vocoder | str | Path = "vocoder-8k") -> np.ndarray:
     """Waveform from a mel spectrogram, in one pass.
 

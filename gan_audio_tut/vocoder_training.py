@@ -74,6 +74,17 @@ def reconstruction_losses(config: MelConfig) -> dict:
     return {"mel": mel_loss, "stft": stft_loss, "lsd": lsd_loss}
 
 
+# %% ../nbs/10a_vocoder_training.ipynb #a14da65b
+def _trimmed_words(clips):
+    "The clips of a data set without the silence around them."
+    check_dataset(clips)
+    words = [trim(y, clips.sr) for y in clips.audio]
+    words = [y for y in words if len(y)]
+    if not words:
+        raise InputError(f"{clips.name}: nothing but silence; give recordings of speech")
+    return words
+
+
 # %% ../nbs/10a_vocoder_training.ipynb #5a086e74
 def random_word_sequences(
     clips: AudioDataset, n: int, samples: int, seed: int = 0, *, gap: float = 0.1
@@ -96,18 +107,9 @@ def random_word_sequences(
     Returns
     -------
     np.ndarray, shape (n, samples)
-
-    Raises
-    ------
-    InputError
-        If all clips are silent.
+        `InputError` if all clips are silent.
     """
-    check_dataset(clips)
-    rng = np.random.default_rng(seed)
-    words = [trim(y, clips.sr) for y in clips.audio]
-    words = [y for y in words if len(y)]
-    if not words:
-        raise InputError(f"{clips.name}: nothing but silence; give recordings of speech")
+    words, rng = _trimmed_words(clips), np.random.default_rng(seed)
 
     def pause():
         return int(rng.integers(0, 1 + gap * clips.sr))
@@ -215,8 +217,7 @@ def segment_batches(sounds: np.ndarray, config: MelConfig, *, batch_size: int, s
     Returns
     -------
     callable
-        ``batch(seed, step) -> ((mel,), y)``, a pure function. Segments have RMS levels between
-        -36 and -12 dB, with white noise between -90 and -40 dB added.
+        Pure: (seed, step) -> (mel,), y. Levels -36 to -12 dB, white noise at -90 to -40 dB.
     """
     sounds = tf.constant(np.asarray(sounds, np.float32))
 
@@ -298,6 +299,28 @@ def log_magnitude_std(y: np.ndarray, n_fft: int = 512) -> float:
     return float((20 * np.log10(magnitudes[:, 4:-4, 4:-4])).std())
 
 
+# %% ../nbs/10a_vocoder_training.ipynb #1e221797
+_POSITIVE = ("g_lr", "d_lr", "batch_size", "dim", "blocks", "d_channels")
+_WEIGHTS = ("adversarial", "feature_matching", "mel", "stft", "lsd", "r1")
+_NON_NEGATIVE = (*_WEIGHTS, "decay_steps", "n_iter")
+
+
+def _check_ranges(recipe):
+    "`InputError` that names the first setting outside its range."
+    checks = {name: (getattr(recipe, name) > 0, "more than 0") for name in _POSITIVE}
+    checks |= {name: (getattr(recipe, name) >= 0, "0 or more") for name in _NON_NEGATIVE}
+    checks |= {
+        "frames": (recipe.frames >= 8, "at least 8"),
+        "resolutions": (recipe.resolutions and min(recipe.resolutions) > 0, "some, positive"),
+        "periods": (min(recipe.periods, default=1) > 0, "positive numbers of samples"),
+        "ema_decay": (0 <= recipe.ema_decay < 1, "0 or more, below 1"),
+        "magnitude_weight": (0 <= recipe.magnitude_weight <= 1, "0 to 1"),
+    }
+    for name, (valid, wanted) in checks.items():
+        if not valid:
+            raise InputError(f"{name} {getattr(recipe, name)!r}: out of range; give {wanted}")
+
+
 # %% ../nbs/10a_vocoder_training.ipynb #25ffa40e
 @dataclass(frozen=True)
 class VocoderConfig:
@@ -329,27 +352,6 @@ class VocoderConfig:
         if not isinstance(getattr(losses, self.loss, None), losses.GANLoss):
             raise InputError(f"loss {self.loss!r}: no such loss; see chapter 04")
         _check_ranges(self)
-
-
-_POSITIVE = ("g_lr", "d_lr", "batch_size", "dim", "blocks", "d_channels")
-_WEIGHTS = ("adversarial", "feature_matching", "mel", "stft", "lsd", "r1")
-_NON_NEGATIVE = (*_WEIGHTS, "decay_steps", "n_iter")
-
-
-def _check_ranges(recipe):
-    "`InputError` that names the first setting outside its range."
-    checks = {name: (getattr(recipe, name) > 0, "more than 0") for name in _POSITIVE}
-    checks |= {name: (getattr(recipe, name) >= 0, "0 or more") for name in _NON_NEGATIVE}
-    checks |= {
-        "frames": (recipe.frames >= 8, "at least 8"),
-        "resolutions": (recipe.resolutions and min(recipe.resolutions) > 0, "some, positive"),
-        "periods": (min(recipe.periods, default=1) > 0, "positive numbers of samples"),
-        "ema_decay": (0 <= recipe.ema_decay < 1, "0 or more, below 1"),
-        "magnitude_weight": (0 <= recipe.magnitude_weight <= 1, "0 to 1"),
-    }
-    for name, (valid, wanted) in checks.items():
-        if not valid:
-            raise InputError(f"{name} {getattr(recipe, name)!r}: out of range; give {wanted}")
 
 
 # %% ../nbs/10a_vocoder_training.ipynb #d3ffe7b1
@@ -418,12 +420,16 @@ def set_noise_excitation(network: keras.Model, log_amplitude: float = 0.0) -> ke
 
 
 # %% ../nbs/10a_vocoder_training.ipynb #9deffca3
-def _check_training_sounds(sounds, samples):
+def _check_training(sounds, recipe, samples):
     shape = np.shape(sounds)
     if len(shape) != 2 or not shape[0] or shape[1] < samples or not np.isfinite(sounds).all():
         raise InputError(
             f"vocoder: got sounds of shape {shape}; "
             f"give (n, samples), finite, at least {samples} samples each"
+        )
+    if recipe.feature_matching and not recipe.adversarial:
+        raise InputError(
+            "vocoder: feature matching needs a trained discriminator; give adversarial more than 0"
         )
 
 
@@ -449,6 +455,7 @@ def _losses_and_weights(config, recipe):
     return aux_losses, loss_weights
 
 
+# %% ../nbs/10a_vocoder_training.ipynb #298c2e91
 def _learning_rate(recipe):
     "The generator's learning rate: constant, or with cosine decay to a fiftieth."
     if not recipe.decay_steps:
@@ -472,7 +479,25 @@ def _build_generator(config, recipe, start):
     return generator
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #3e3d4d79
+def _build_task(generator, batch, config, recipe):
+    "The task of a configuration; without adversarial weight there is no discriminator."
+    gan_loss = getattr(losses, recipe.loss)
+    aux_losses, loss_weights = _losses_and_weights(config, recipe)
+    if not recipe.adversarial:
+        return Task(generator, None, batch, gan_loss, aux_losses, loss_weights)
+    discriminator, d_transform = build_discriminators(config, recipe)
+    return Task(
+        generator,
+        discriminator,
+        batch,
+        gan_loss,
+        aux_losses,
+        loss_weights,
+        d_transform=d_transform,
+    )
+
+
+# %% ../nbs/10a_vocoder_training.ipynb #9ea02db5
 def build_vocoder_gan(
     sounds: np.ndarray,
     config: MelConfig | None = None,
@@ -486,15 +511,12 @@ def build_vocoder_gan(
     ----------
     sounds : np.ndarray, shape (n, samples)
         Training data, see `training_sounds`.
-    config : MelConfig, optional
-        Settings of the mel spectrogram; by default ``MelConfig()``.
-    recipe : VocoderConfig, optional
-        Settings of the training; by default ``VocoderConfig()``.
+    config, recipe : MelConfig and VocoderConfig, optional
+        Settings of the mel spectrogram and of the training; by default, the defaults of both.
     seed : int
         Of the initial weights and of every random choice during training.
     start : keras.Model, optional
-        A vocoder whose weights to begin with. Its noise excitation is reset where the
-        adversarial weight is not 0.
+        A vocoder to begin with; adversarial training resets its noise excitation.
 
     Returns
     -------
@@ -503,34 +525,15 @@ def build_vocoder_gan(
     Raises
     ------
     InputError
-        If the sounds are too short, not finite or none, or feature matching is asked for without
-        adversarial training.
+        If the sounds are unfit, or feature matching is wanted without adversarial training.
     """
     config, recipe = config or MelConfig(), recipe or VocoderConfig()
     samples = recipe.frames * config.hop_length
-    _check_training_sounds(sounds, samples)
-    if recipe.feature_matching and not recipe.adversarial:
-        raise InputError(
-            "vocoder: feature matching needs a trained discriminator; give adversarial more than 0"
-        )
+    _check_training(sounds, recipe, samples)
     keras.utils.set_random_seed(seed)
     generator = _build_generator(config, recipe, start)
-    aux_losses, loss_weights = _losses_and_weights(config, recipe)
     batch = segment_batches(sounds, config, batch_size=recipe.batch_size, samples=samples)
-    gan_loss = getattr(losses, recipe.loss)
+    task = _build_task(generator, batch, config, recipe)
     g_optimizer = keras.optimizers.Adam(_learning_rate(recipe), 0.8, 0.99)
-    if not recipe.adversarial:
-        task = Task(generator, None, batch, gan_loss, aux_losses, loss_weights)
-        return TrainState(task, g_optimizer, None, recipe.ema_decay, seed)
-    discriminator, d_transform = build_discriminators(config, recipe)
-    task = Task(
-        generator,
-        discriminator,
-        batch,
-        gan_loss,
-        aux_losses,
-        loss_weights,
-        d_transform=d_transform,
-    )
-    d_optimizer = keras.optimizers.Adam(recipe.d_lr, 0.8, 0.99)
+    d_optimizer = keras.optimizers.Adam(recipe.d_lr, 0.8, 0.99) if recipe.adversarial else None
     return TrainState(task, g_optimizer, d_optimizer, recipe.ema_decay, seed)
