@@ -124,7 +124,7 @@ def _frame_powers(x, starts, frame_length):
     return np.maximum(total[starts + frame_length] - total[starts], 0)
 
 
-# %% ../nbs/09b_fidelity.ipynb #a2faa47c
+# %% ../nbs/09b_fidelity.ipynb #94d6baa2
 def segmental_snr(
     reference: np.ndarray, estimate: np.ndarray, sr: int, *, low: float = -10, high: float = 35
 ) -> float:
@@ -490,7 +490,7 @@ def estimate_delay(reference: np.ndarray, estimate: np.ndarray, *, max_delay: in
     return int(lags[peak.argmax()])
 
 
-# %% ../nbs/09b_fidelity.ipynb #83d7c175
+# %% ../nbs/09b_fidelity.ipynb #8b145e56
 def log_spectral_loss(reference, estimate, *, n_fft: int = 512, hop_length: int = 128):
     """Log-spectral distance as a loss.
 
@@ -632,7 +632,7 @@ def _band_envelope_segments(y, sr, frames, step):
     return ops.stack([envelope[:, k : k + frames] for k in starts], 1)
 
 
-# %% ../nbs/09b_fidelity.ipynb #90ae23c4
+# %% ../nbs/09b_fidelity.ipynb #dbb029bb
 def estoi_loss(reference, estimate, sr: int, *, frames: int = 24, step: int = 6):
     """One minus an approximation of ESTOI.
 

@@ -74,7 +74,7 @@ def reconstruction_losses(config: MelConfig) -> dict:
     return {"mel": mel_loss, "stft": stft_loss, "lsd": lsd_loss}
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #a14da65b
+# %% ../nbs/10a_vocoder_training.ipynb #a7f72572
 def _trimmed_words(clips):
     "The clips of a data set without the silence around them."
     check_dataset(clips)
@@ -95,19 +95,19 @@ def random_word_sequences(
     ----------
     clips : AudioDataset
         Recordings of single words.
-    n : int
-        Number of sequences.
-    samples : int
-        Length of each.
-    seed : int
-        Of the random choices.
+    n, samples, seed : int
+        Number of sequences, length of each, and seed of the random choices.
     gap : float
         Longest pause between words in seconds.
 
     Returns
     -------
     np.ndarray, shape (n, samples)
-        `InputError` if all clips are silent.
+
+    Raises
+    ------
+    InputError
+        If all clips are silent.
     """
     words, rng = _trimmed_words(clips), np.random.default_rng(seed)
 
@@ -299,7 +299,7 @@ def log_magnitude_std(y: np.ndarray, n_fft: int = 512) -> float:
     return float((20 * np.log10(magnitudes[:, 4:-4, 4:-4])).std())
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #1e221797
+# %% ../nbs/10a_vocoder_training.ipynb #85a601d8
 _POSITIVE = ("g_lr", "d_lr", "batch_size", "dim", "blocks", "d_channels")
 _WEIGHTS = ("adversarial", "feature_matching", "mel", "stft", "lsd", "r1")
 _NON_NEGATIVE = (*_WEIGHTS, "decay_steps", "n_iter")
@@ -455,7 +455,7 @@ def _losses_and_weights(config, recipe):
     return aux_losses, loss_weights
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #298c2e91
+# %% ../nbs/10a_vocoder_training.ipynb #6f72aa46
 def _learning_rate(recipe):
     "The generator's learning rate: constant, or with cosine decay to a fiftieth."
     if not recipe.decay_steps:
@@ -497,7 +497,7 @@ def _build_task(generator, batch, config, recipe):
     )
 
 
-# %% ../nbs/10a_vocoder_training.ipynb #9ea02db5
+# %% ../nbs/10a_vocoder_training.ipynb #680ec9aa
 def build_vocoder_gan(
     sounds: np.ndarray,
     config: MelConfig | None = None,
