@@ -120,10 +120,7 @@ def magnitude_projection(y, mel, target_magnitude, config: MelConfig, magnitude_
 # %% ../nbs/10_vocoder.ipynb #50e8772a
 @keras.saving.register_keras_serializable("gan_audio_tut")
 class MelISTFTHead(layers.Layer):
-    """Waveform from features and a mel spectrogram: start, inverse STFT, Griffin-Lim iterations.
-
-    Called on ``(features (batch, frames, n), mel (batch, frames, n_mels))``, it returns
-    ``(batch, (frames - 1) * hop_length)`` samples in float32.
+    """Waveforms from (features (batch, frames, n), mel (batch, frames, n_mels)).
 
     Parameters
     ----------
@@ -131,23 +128,17 @@ class MelISTFTHead(layers.Layer):
         Fields of the `MelConfig` of the mel spectrogram; missing ones have their defaults.
     n_iter : int
         Griffin-Lim iterations after the start; 0 for none.
-    magnitude_weight : float
-        Weight of the target magnitude in each iteration, 0 to 1; see `magnitude_projection`.
-    learned_magnitude : bool
-        Take the network's own magnitude as the target, not the one estimated from the mel
-        spectrogram.
-    **kwargs
-        Of `keras.layers.Layer`; dtype is float32 by default, because phases need its precision.
+    magnitude_weight, learned_magnitude : float in [0, 1] and bool
+        Weight of the target magnitude in each iteration (see `magnitude_projection`), and whether
+        that target is the network's own magnitude in place of the estimated one.
     """
 
     def __init__(
         self, config=None, n_iter=4, magnitude_weight=0.3, learned_magnitude=False, **kwargs
     ):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.config = MelConfig(**(config or {}))
-        self.n_iter = n_iter
-        self.magnitude_weight = magnitude_weight
-        self.learned_magnitude = learned_magnitude
+        super().__init__(**{"dtype": "float32"} | kwargs)  # phases need its precision
+        self.config, self.n_iter = MelConfig(**(config or {})), n_iter
+        self.magnitude_weight, self.learned_magnitude = magnitude_weight, learned_magnitude
         self.proj = layers.Dense(4 * (self.config.n_fft // 2 + 1))
 
     def build(self, x_shape, mel_shape=None):
@@ -155,22 +146,17 @@ class MelISTFTHead(layers.Layer):
 
     def call(self, x, mel):
         config, estimate = self.config, mel_to_magnitude(mel, self.config, n_iter=4)
-        parameters = ops.cast(self.proj(x), "float32")
-        real, imag, start_magnitude = start_stft(parameters, estimate, mel)
+        real, imag, own = start_stft(ops.cast(self.proj(x), "float32"), estimate, mel)
         y = istft(real, imag, config.hop_length, (ops.shape(x)[1] - 1) * config.hop_length)
-
-        target = start_magnitude if self.learned_magnitude else estimate
+        target = own if self.learned_magnitude else estimate
         for _ in range(self.n_iter):
             y = magnitude_projection(y, mel, target, config, self.magnitude_weight)
         return y
 
     def get_config(self):
-        return super().get_config() | {
-            "config": vars(self.config),
-            "n_iter": self.n_iter,
-            "magnitude_weight": self.magnitude_weight,
-            "learned_magnitude": self.learned_magnitude,
-        }
+        names = "n_iter", "magnitude_weight", "learned_magnitude"
+        settings = {name: getattr(self, name) for name in names}
+        return super().get_config() | settings | {"config": vars(self.config)}
 
 
 # %% ../nbs/10_vocoder.ipynb #9cb3eccb
