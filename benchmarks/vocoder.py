@@ -99,7 +99,7 @@ def with_real_speech(sr):
 def whole_hops(y, sr):
     "Cut to whole hops, at -23 dB."
     hop_length = CONFIGS[sr].hop_length
-    return audio.normalize_rms(y[: len(y) // hop_length * hop_length], -23)
+    return audio.normalize_rms(y[: len(y) // hop_length * hop_length], target_db=-23)
 
 
 def sentences(names, n=40, words=6, seed=0):

@@ -297,7 +297,7 @@ def trained_vocoder(name, minutes, seed=0):
             return print(f"{name}: {facts['steps']} of {steps} steps ({stage}); run it again")
         done.append(facts)
     first = {k: done[0][k] for k in ("steps", "cpu_s")}
-    more = {"seed": seed, "settings": vars(second), "reconstruction only": first}
+    more = {"seed": seed, "settings": vars(second), "reconstruction_only_stage": first}
     ship_vocoder(name, start, done[1] | more)
 
 

@@ -244,7 +244,7 @@ if __name__ == "__main__":
     weights, facts = learn(sounds, config, recipe, 40 * args.minutes, start=start)
     facts |= {
         "curve": thinned(facts["curve"]),
-        "reconstruction only": {k: first[k] for k in ("steps", "device_s")},
+        "reconstruction_only_stage": {k: first[k] for k in ("steps", "device_s")},
         "computed": f"by tools/vocoder_on_jax.py on {jax.devices()[0].device_kind}",
     }
     with open(args.out, "wb") as f:
