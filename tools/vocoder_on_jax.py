@@ -1,11 +1,12 @@
-"""A vocoder learned on Keras' JAX backend: see tools/restorer_on_jax.py.
+"""A vocoder trained on Keras' JAX backend: see tools/restorer_on_jax.py.
 
-    python tools/train_pretrained.py vocoder-8k --lessons lessons.npz       # here
-    PYTHONPATH=. python tools/vocoder_on_jax.py lessons.npz weights.npz --minutes 7      # there
-    python tools/train_pretrained.py vocoder-8k --weights weights.npz      # here: judged, and put among what ships
+    python tools/train_pretrained.py vocoder-8k --lessons data.npz              # here
+    PYTHONPATH=. python tools/vocoder_on_jax.py data.npz weights.npz --minutes 7      # there
+    python tools/train_pretrained.py vocoder-8k --weights weights.npz           # here: saved
 
-The same networks, terms, lessons, optimisers and average as chapter 10's job has, and both turns of chapter 05's
-`train_step`; only the draws are another machine's. A third of the time goes to the copyist.
+The same networks, losses, data, optimisers and moving average as chapter 10a's task has, and both
+updates of chapter 05's `train_step`; only the random numbers differ. A third of the time goes to
+the reconstruction-only model.
 """
 
 import argparse
@@ -25,177 +26,181 @@ from restorer_on_jax import EACH, fixed, shuffled  # first: it stands in for wha
 from gan_audio_tut import losses, training, vocoder, vocoder_training
 from gan_audio_tut.mel import MelConfig, mel_spectrogram
 
-jax.config.update(
-    "jax_default_matmul_precision", "highest"
-)  # bands come from a product, and are put right by it
+# mel spectrograms come from a product, and are restored by one
+jax.config.update("jax_default_matmul_precision", "highest")
 
 
-def same_book(book):
-    "`vocoder.breath` opens the book that TensorFlow draws: Keras draws another one on each backend."
+def use_noise_table(table):
+    "Read noise excitation from TensorFlow's table: Keras draws another one on each backend."
     draw = keras.random.normal
-    keras.random.normal = lambda shape, *a, seed=None, **k: (
-        jnp.asarray(book) if seed == 7 else draw(shape, *a, seed=seed, **k)
-    )
+
+    def normal(shape, *args, seed=None, **kwargs):
+        return jnp.asarray(table) if seed == 7 else draw(shape, *args, seed=seed, **kwargs)
+
+    keras.random.normal = normal
 
 
-def cut(sounds, config, recipe, key, step):
-    "(bands,), sound: as chapter 10's `stretches`."
+def segment_batch(sounds, config, recipe, key, step):
+    "(mel,), waveforms: as chapter 10a's `segment_batches`."
     n, samples = recipe.batch_size, recipe.frames * config.hop_length
-    u = lambda stream, low, high: jax.random.uniform(
-        jax.random.fold_in(jax.random.fold_in(key, stream), step), (n, 1), minval=low, maxval=high
-    )
-    at = u(1, 0, sounds.shape[1] - samples + 1).astype(int)
-    y = jnp.take_along_axis(
-        sounds[shuffled(jax.random.fold_in(key, 13), step, n, len(sounds))].astype("float32"),
-        at + jnp.arange(samples),
-        1,
-    )
-    y *= 10 ** (u(2, -36, -12) / 20) / jnp.sqrt(jnp.mean(y**2, 1, keepdims=True) + 1e-8)
+
+    def step_key(stream):
+        return jax.random.fold_in(jax.random.fold_in(key, stream), step)
+
+    def uniform(stream, low, high):
+        return jax.random.uniform(step_key(stream), (n, 1), minval=low, maxval=high)
+
+    chosen = sounds[shuffled(jax.random.fold_in(key, 13), step, n, len(sounds))].astype("float32")
+    start = uniform(1, 0, sounds.shape[1] - samples + 1).astype(int)
+    y = jnp.take_along_axis(chosen, start + jnp.arange(samples), 1)
+    y *= 10 ** (uniform(2, -36, -12) / 20) / jnp.sqrt(jnp.mean(y**2, 1, keepdims=True) + 1e-8)
     y *= jnp.minimum(1.0, 0.98 / jnp.abs(y).max(1, keepdims=True))
-    y += jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 3), step), y.shape) * 10 ** (
-        u(4, -90, -40) / 20
-    )
+    y += jax.random.normal(step_key(3), y.shape) * 10 ** (uniform(4, -90, -40) / 20)
     return (mel_spectrogram(y, config),), y
 
 
-def says(net, weights, x):
+def forward(network, weights, x):
     "A network's outputs, as a list."
-    return training.as_list(net.stateless_call(weights, [], x, training=True)[0])
+    return training.as_list(network.stateless_call(weights, [], x, training=True)[0])
 
 
-def d_loss(d, job, real, fake):
-    "The listeners' loss, and its terms."
-    logit = lambda seen: says(job.discriminator, d, seen)[0]
-    terms = job.gan_loss.d_loss(logit(real), logit(fake))
-    if "r1" in job.loss_weights:
-        terms["r1"] = losses.r1_penalty(jax.grad(lambda seen: logit(seen).sum())(real))
-    return total(job, terms)
+def d_loss(d, task, real, fake):
+    "The discriminators' loss, and its parts."
+
+    def logits(d_inputs):
+        return forward(task.discriminator, d, d_inputs)[0]
+
+    parts = task.gan_loss.d_loss(logits(real), logits(fake))
+    if "r1" in task.loss_weights:
+        gradient = jax.grad(lambda d_inputs: logits(d_inputs).sum())(real)
+        parts["r1"] = losses.r1_penalty(gradient)
+    return weighted_sum(task, parts)
 
 
-def g_loss(g, d, job, given, real):
-    "The generator's loss, and its terms."
-    fake = says(job.generator, g, given[0])[0]
-    (logits_real, *feats_real), (logits_fake, *feats_fake) = (
-        says(job.discriminator, d, training.as_list(job.d_transform(v))) for v in (real, fake)
-    )
-    terms = {
-        name: f(given, real, fake, feats_real, feats_fake) for name, f in job.aux_losses.items()
-    }
-    return total(job, job.gan_loss.g_loss(logits_real, logits_fake) | terms)
+def g_loss(g, d, task, inputs, real):
+    "The generator's loss, and its parts."
+    fake = forward(task.generator, g, inputs[0])[0]
+    features_real = features_fake = []
+    parts = {}
+    if task.discriminator is not None:
+        d_real, d_fake = (training.as_list(task.d_transform(y)) for y in (real, fake))
+        logits_real, *features_real = forward(task.discriminator, d, d_real)
+        logits_fake, *features_fake = forward(task.discriminator, d, d_fake)
+        parts = task.gan_loss.g_loss(logits_real, logits_fake)
+    for name, loss in task.aux_losses.items():
+        parts[name] = loss(inputs, real, fake, features_real, features_fake)
+    return weighted_sum(task, parts)
 
 
-def total(job, terms):
-    "As chapter 05's, and the terms."
-    game = job.loss_weights["adversarial"]
-    return sum(
-        job.loss_weights.get(k, 1.0 if k in job.aux_losses else game) * v for k, v in terms.items()
-    ), terms
+def weighted_sum(task, parts):
+    "As chapter 05's, and the parts."
+    adversarial = task.loss_weights.get("adversarial", 1.0)
+    total = 0.0
+    for name, value in parts.items():
+        default = 1.0 if name in task.aux_losses else adversarial
+        total += task.loss_weights.get(name, default) * value
+    return total, parts
 
 
-def applied(adam, rate, slots, grads, weights):
+def adam_step(adam, rate, slots, grads, weights):
     "The weights and slots after one step of Adam at this rate."
-    where = [v.path for v in adam.variables].index(adam._learning_rate.path)
-    return adam.stateless_apply(
-        [rate if k == where else v for k, v in enumerate(slots)], grads, weights
-    )
+    rate_index = [v.path for v in adam.variables].index(adam._learning_rate.path)
+    slots = [rate if k == rate_index else v for k, v in enumerate(slots)]
+    return adam.stateless_apply(slots, grads, weights)
 
 
-def step(job, adams, longest, state, given, real, rate, d_rate):
-    "Both turns, and the average."
+def train_step(task, adams, ema_decay, state, inputs, real, g_lr, d_lr):
+    "Both updates, and the moving average."
     (g, g_slots), (d, d_slots), ema = state
     scalars = {}
-    if job.loss_weights["adversarial"]:
-        seen = [
-            training.as_list(job.d_transform(v))
-            for v in (real, says(job.generator, g, given[0])[0])
-        ]
-        (loss, terms), grads = jax.value_and_grad(d_loss, has_aux=True)(d, job, *seen)
-        d, d_slots = applied(adams[1], d_rate, d_slots, grads, d)
-        scalars = {"d_loss": loss, **terms}
-    (loss, terms), grads = jax.value_and_grad(g_loss, has_aux=True)(g, d, job, given, real)
-    g, g_slots = applied(adams[0], rate, g_slots, grads, g)
-    t = g_slots[0].astype("float32")
-    keep = jnp.minimum(longest, (1 + t) / (10 + t))
-    return ((g, g_slots), (d, d_slots), [keep * a + (1 - keep) * w for a, w in zip(ema, g)]), {
-        **scalars,
-        "g_loss": loss,
-        **terms,
-    }
+    if task.discriminator is not None:
+        fake = forward(task.generator, g, inputs[0])[0]
+        d_inputs = [training.as_list(task.d_transform(y)) for y in (real, fake)]
+        (loss, parts), grads = jax.value_and_grad(d_loss, has_aux=True)(d, task, *d_inputs)
+        d, d_slots = adam_step(adams[1], d_lr, d_slots, grads, d)
+        scalars = {"d_loss": loss, **parts}
+    (loss, parts), grads = jax.value_and_grad(g_loss, has_aux=True)(g, d, task, inputs, real)
+    g, g_slots = adam_step(adams[0], g_lr, g_slots, grads, g)
+    decay = training.ema_decay_at(g_slots[0].astype("float32"), ema_decay)
+    ema = [decay * average + (1 - decay) * weight for average, weight in zip(ema, g, strict=True)]
+    return ((g, g_slots), (d, d_slots), ema), scalars | {"g_loss": loss, **parts}
 
 
-def breathing(weights):
-    "As chapter 10's, which clones a network, and Keras asks TensorFlow for that."
+def reset_noise_excitation(weights):
+    "As chapter 10a's, which clones a network, and Keras asks TensorFlow for that."
     *rest, kernel, bias = (np.array(v) for v in weights)
     bins = len(bias) // 4
-    kernel[:, -bins:] = bias[-bins:] = 0
+    kernel[:, -bins:] = 0
+    bias[-bins:] = 0
     return [*rest, kernel, bias]
 
 
-def game(config, recipe, seed):
-    "The networks and terms of `vocoder.vocoder_gan`, for one length, and two Adams."
+def build_task(config, recipe, seed):
+    "The networks and losses of `build_vocoder_gan`, for one length, and two Adams."
     keras.utils.set_random_seed(seed)
-    generator = fixed(
-        recipe.frames + 1,
-        partial(
-            vocoder.build_vocoder,
-            config,
-            recipe.dim,
-            recipe.blocks,
-            trips=recipe.n_iter,
-            lean=recipe.magnitude_weight,
-            own=recipe.learned_magnitude,
-        ),
+    build = partial(
+        vocoder.build_vocoder,
+        config,
+        recipe.dim,
+        recipe.blocks,
+        n_iter=recipe.n_iter,
+        magnitude_weight=recipe.magnitude_weight,
+        learned_magnitude=recipe.learned_magnitude,
     )
-    discriminator, view = vocoder_training.build_discriminators(config, recipe)
-    weights = {
-        "mel": recipe.mel,
-        "stft": recipe.stft,
-        "lsd": recipe.lsd,
-        "adversarial": recipe.adversarial,
-    } | ({"r1": recipe.r1} if recipe.adversarial else {})
-    job = training.Task(
-        generator,
-        discriminator,
-        None,
-        getattr(losses, recipe.loss),
-        vocoder_training.reconstruction_losses(config),
-        weights,
-        d_transform=view,
-    )
+    generator = fixed(recipe.frames + 1, build)
+    aux_losses = vocoder_training.reconstruction_losses(config)
+    weights = {"mel": recipe.mel, "stft": recipe.stft, "lsd": recipe.lsd}
+    gan_loss = getattr(losses, recipe.loss)
+    if recipe.adversarial:
+        discriminator, d_transform = vocoder_training.build_discriminators(config, recipe)
+        weights |= {"adversarial": recipe.adversarial, "r1": recipe.r1}
+        task = training.Task(
+            generator, discriminator, None, gan_loss, aux_losses, weights, d_transform=d_transform
+        )
+    else:
+        task = training.Task(generator, None, None, gan_loss, aux_losses, weights)
+
     adams = [keras.optimizers.Adam(rate, 0.8, 0.99) for rate in (recipe.g_lr, recipe.d_lr)]
-    for adam, net in zip(adams, (generator, discriminator)):
-        adam.build(net.trainable_variables)
-    return job, adams
+    for adam, network in zip(adams, (generator, task.discriminator), strict=True):
+        adam.build(network.trainable_variables if network is not None else [])
+    return task, adams
 
 
-def learn(sounds, config, recipe, seconds, seed=0, start=None, falls=True):
-    "The averaged weights after so many seconds, and what is to be said of them."
-    job, adams = game(config, recipe, seed)
+def values(variables):
+    return [jnp.array(v.value) for v in variables]
+
+
+def initial_state(task, adams):
+    "Weights and slots of both networks, and the averaged weights."
+    parts = []
+    for network, adam in zip((task.generator, task.discriminator), adams, strict=True):
+        weights = values(network.trainable_variables) if network is not None else []
+        parts.append((weights, values(adam.variables)))
+    return (*parts, values(task.generator.trainable_variables))
+
+
+def learn(sounds, config, recipe, seconds, seed=0, start=None, decay=True):
+    "The averaged weights after so many seconds, and what the card says of them."
+    task, adams = build_task(config, recipe, seed)
     if start is not None:
-        job.generator.set_weights(breathing(start))
-    key, turn = jax.random.PRNGKey(seed), partial(step, job, adams, recipe.ema_decay)
+        task.generator.set_weights(reset_noise_excitation(start))
+    key, step = jax.random.PRNGKey(seed), partial(train_step, task, adams, recipe.ema_decay)
 
     @jax.jit
-    def leg(state, sounds, first, share):
-        rate = recipe.g_lr * ((0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share))) if falls else 1.0)
-        state, rows = jax.lax.scan(
-            lambda s, k: turn(s, *cut(sounds, config, recipe, key, k), rate, recipe.d_lr),
-            state,
-            first + jnp.arange(EACH),
-        )
-        return state, {k: v.mean() for k, v in rows.items()}
+    def many_steps(state, sounds, first, share):
+        g_lr = recipe.g_lr * ((0.02 + 0.49 * (1 + jnp.cos(jnp.pi * share))) if decay else 1.0)
 
-    values = lambda variables: [jnp.array(v.value) for v in variables]
-    state = (
-        *(
-            (values(net.trainable_variables), values(adam.variables))
-            for net, adam in zip((job.generator, job.discriminator), adams)
-        ),
-        values(job.generator.trainable_variables),
-    )
+        def one_step(state, k):
+            batch = segment_batch(sounds, config, recipe, key, k)
+            return step(state, *batch, g_lr, recipe.d_lr)
+
+        state, rows = jax.lax.scan(one_step, state, first + jnp.arange(EACH))
+        return state, {name: row.mean() for name, row in rows.items()}
+
+    state = initial_state(task, adams)
     begin, done, curve = time.monotonic(), 0, []
     while (share := (time.monotonic() - begin) / seconds) < 1:
-        state, row = leg(state, sounds, done, share)
+        state, row = many_steps(state, sounds, done, share)
         done += EACH
         curve.append({"step": done, **{k: round(float(v), 4) for k, v in row.items()}})
         if not np.isfinite(curve[-1]["g_loss"]):
@@ -215,34 +220,31 @@ def thinned(curve, n=40):
     return [curve[k] for k in np.unique(np.linspace(0, len(curve) - 1, n).round().astype(int))]
 
 
-if __name__ == "__main__":
+def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("lessons", type=Path, metavar="LESSONS.npz")
+    parser.add_argument("data", type=Path, metavar="DATA.npz")
     parser.add_argument("out", type=Path, metavar="WEIGHTS.npz")
     parser.add_argument("--minutes", type=float, default=10, help="compiling included")
-    args = parser.parse_args()
-    with np.load(args.lessons) as found:
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    with np.load(args.data) as found:
         sounds, settings = jnp.asarray(found["sounds"]), json.loads(str(found["settings"]))
-        same_book(found["book"])
-    config, recipe = (
-        MelConfig(**settings["mel"]),
-        vocoder_training.VocoderConfig(**settings["recipe"]),
-    )
-    start, first = learn(
-        sounds, config, replace(recipe, adversarial=0.0), 20 * args.minutes, falls=False
-    )
-    weights, facts = learn(
-        sounds,
-        config,
-        replace(recipe, learning_rate=recipe.g_lr / 2),
-        40 * args.minutes,
-        start=start,
-    )
+        use_noise_table(found["noise_table"])
+    config = MelConfig(**settings["mel"])
+    recipe = vocoder_training.VocoderConfig(**settings["recipe"])
+
+    first_recipe = replace(recipe, adversarial=0.0)
+    start, first = learn(sounds, config, first_recipe, 20 * args.minutes, decay=False)
+    recipe = replace(recipe, g_lr=recipe.g_lr / 2)
+    weights, facts = learn(sounds, config, recipe, 40 * args.minutes, start=start)
     facts |= {
         "curve": thinned(facts["curve"]),
-        "reconstruction only": {k: first[k] for k in ("steps", "device_s")},
+        "reconstruction_only_stage": {k: first[k] for k in ("steps", "device_s")},
         "computed": f"by tools/vocoder_on_jax.py on {jax.devices()[0].device_kind}",
     }
     with open(args.out, "wb") as f:
