@@ -44,7 +44,7 @@ from gan_audio_tut import (
 from gan_audio_tut.mel import MelConfig, mel_spectrogram, mel_to_audio
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
-import restoration_lessons
+import restoration_data
 
 CONFIGS = {8000: MelConfig(), 16000: MelConfig(16000, 1024, 256, 80)}
 PRETRAINING, BUDGET = 600, 1200  # CPU seconds of reconstruction only, and of each ablation run
@@ -92,7 +92,7 @@ def training_data(words, config, recipe, voices=Path("runs/voices")):
 def with_real_speech(sr):
     "The training data, and a restorer's sentences, which hold real speakers too."
     sounds = training_data(spoken_by(TRAIN), CONFIGS[sr], OLDER)
-    speech = restoration_lessons.speech(sr)[:, : sounds.shape[1]]
+    speech = restoration_data.speech(sr)[:, : sounds.shape[1]]
     return np.random.default_rng(0).permutation(np.concatenate([sounds, speech]))
 
 

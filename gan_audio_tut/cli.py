@@ -16,7 +16,7 @@ __all__ = [
     "main",
 ]
 
-# %% ../nbs/18_cli.ipynb #3b94dc63
+# %% ../nbs/18_cli.ipynb #2cef4b10
 import argparse
 import errno
 import json
@@ -34,7 +34,7 @@ from .audio import InputError
 from .audio_io import audio_info, format_of, load, open_audio, save, suppress_stderr
 
 
-# %% ../nbs/18_cli.ipynb #db13e42e
+# %% ../nbs/18_cli.ipynb #5d27d408
 def _import_tensorflow():
     "Import TensorFlow and let it look for devices, which is slow and prints most."
     import tensorflow as tf
@@ -44,12 +44,12 @@ def _import_tensorflow():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-# %% ../nbs/18_cli.ipynb #4b316cba
+# %% ../nbs/18_cli.ipynb #d444a1f0
 RECIPES = ("specgan", "dcgan", "wavegan", "istft")  # the keys of istft_gan.RECIPES
 TASKS = ("auto", "denoise", "declip", "bandwidth", "inpaint")  # those of restoration.TASKS
 
 
-# %% ../nbs/18_cli.ipynb #9f390fb6
+# %% ../nbs/18_cli.ipynb #9746460b
 def _loader_options(args):
     "What a data set offers for training. Model selection on a validation split is up to the user."
     if args.data in ("fsdd", "sc09", "digits"):
@@ -66,7 +66,7 @@ def _check_outside(out, data):
         raise InputError(f"{out}: lies within the data; choose a folder outside {data}")
 
 
-# %% ../nbs/18_cli.ipynb #3edcfe10
+# %% ../nbs/18_cli.ipynb #92eb932a
 def _run_config(args, dataset, recipe, mel, classes):
     "Everything that decides the result of a run, for its config.json."
     return {
@@ -83,7 +83,7 @@ def _run_config(args, dataset, recipe, mel, classes):
     }
 
 
-# %% ../nbs/18_cli.ipynb #00a92ff5
+# %% ../nbs/18_cli.ipynb #2136353c
 def _print_diagnosis(state, dataset, mel, rows, n_sounds=200):
     "The diagnosis of chapter 05b, in words, at the end of a run."
     from gan_audio_tut import diagnostics, specgan
@@ -97,7 +97,7 @@ def _print_diagnosis(state, dataset, mel, rows, n_sounds=200):
     diagnostics.print_report(diagnostics.diagnose(rows, fake, real_mel, real.labels))
 
 
-# %% ../nbs/18_cli.ipynb #fb387ed0
+# %% ../nbs/18_cli.ipynb #b86493e0
 def _line_logger(every=30.0):
     "A callback for `fit` that prints a line every `every` seconds, for log files."
     start = last = time.perf_counter()
@@ -115,7 +115,7 @@ def _line_logger(every=30.0):
     return log
 
 
-# %% ../nbs/18_cli.ipynb #1e653e73
+# %% ../nbs/18_cli.ipynb #4b67022e
 def _keep_interrupted(checkpoints, state):
     "After Ctrl-C: keep the finished steps, ready to be heard and to be resumed."
     from gan_audio_tut import runs
@@ -128,7 +128,7 @@ def _keep_interrupted(checkpoints, state):
     return 130
 
 
-# %% ../nbs/18_cli.ipynb #77127f01
+# %% ../nbs/18_cli.ipynb #83a68ee4
 def _train(args, state, checkpoints, seconds):
     "The loop of chapter 05, with a bar on a terminal and lines elsewhere."
     from gan_audio_tut import runs, training
@@ -140,7 +140,7 @@ def _train(args, state, checkpoints, seconds):
         training.fit(state, args.steps, seconds, callbacks, progress=on_terminal)
 
 
-# %% ../nbs/18_cli.ipynb #2f17ec24
+# %% ../nbs/18_cli.ipynb #cabd82c8
 def _check_and_load(args):
     "The data set of a training, once the call and the run's folder are known to be all right."
     from gan_audio_tut import datasets, runs
@@ -152,7 +152,7 @@ def _check_and_load(args):
     return datasets.load_dataset(args.data, **_loader_options(args))
 
 
-# %% ../nbs/18_cli.ipynb #0199dfd7
+# %% ../nbs/18_cli.ipynb #9186ec05
 def train_command(args):
     "gan-audio train"
     dataset = _check_and_load(args)
@@ -187,7 +187,7 @@ def train_command(args):
     print(f"{run}: step {int(state.step)}; hear it with: gan-audio generate {listen}")
 
 
-# %% ../nbs/18_cli.ipynb #f73aca64
+# %% ../nbs/18_cli.ipynb #06fa7f37
 def generate_command(args):
     "gan-audio generate"
     from gan_audio_tut import speak
@@ -206,7 +206,7 @@ def generate_command(args):
         print(path)
 
 
-# %% ../nbs/18_cli.ipynb #5d9226b5
+# %% ../nbs/18_cli.ipynb #b8f32a50
 _interrupted = threading.Event()  # set once the user has asked for the end
 
 
@@ -216,17 +216,18 @@ def _raise_if_interrupted():
         raise KeyboardInterrupt
 
 
-# %% ../nbs/18_cli.ipynb #8f364e33
+# %% ../nbs/18_cli.ipynb #46cdd230
 class _RestoreProgress:
     "A bar over the seconds of all files, on a terminal only; it also notices an interrupt."
 
-    def __init__(self):
+    def __init__(self, total=None):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), TextColumn("{task.fields[clock]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(), disable=not sys.stdout.isatty())
-        self.task = self.bar.add_task("", clock="", total=None)
+        self.task = self.bar.add_task("", clock="", total=total)
+        self.total = total
 
     def __enter__(self):
         self.bar.start()
@@ -235,9 +236,10 @@ class _RestoreProgress:
     def __exit__(self, *error):
         self.bar.stop()
 
-    def update(self, done, total):
-        "Seconds of sound that are done, of how many."
+    def update(self, done, total=None):
+        "Seconds of sound that are done, of how many; None: of `self.total`."
         _raise_if_interrupted()
+        total = self.total if total is None else total
         clock = f"{_clock(done)} of {_clock(total)}"
         self.bar.update(self.task, completed=done, total=total, clock=clock)
 
@@ -256,52 +258,53 @@ def _clock(seconds):
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-# %% ../nbs/18_cli.ipynb #9d417b48
+# %% ../nbs/18_cli.ipynb #14646132
 def _restore_paths(args):
-    "Source and target, checked as far as possible before TensorFlow is imported."
+    "Source, target and seconds of a file; checked as far as possible before TensorFlow loads."
     if not args.out:
         raise InputError("the name to write to is empty; give a file's or a folder's")
     source, target = Path(args.source), Path(args.out)
     if source.is_dir():
-        return source, target
-    open_audio(source).close()
+        return source, target, None
+    with open_audio(source) as f:
+        seconds = f.frames / f.samplerate
     if target.is_dir():
         target = target / source.name
     format_of(target)
     if target.exists() and os.path.samefile(source, target):
         raise InputError(f"{target}: is the file to read from; give another name")
-    return source, target
+    return source, target, seconds
 
 
-# %% ../nbs/18_cli.ipynb #7c1b4a72
+# %% ../nbs/18_cli.ipynb #2a4b7121
 def _outcome(result):
     "What became of a file, in words."
-    from gan_audio_tut.restoration import Status
+    from gan_audio_tut.restoration import RestoreStatus
 
-    if result.status is Status.SKIPPED:
+    if result.status is RestoreStatus.SKIPPED:
         return f"skipped; {result.message}"
-    if result.status is Status.EXISTS:
-        return "there already; remove it to restore it once more"
+    if result.status is RestoreStatus.EXISTS:
+        return "there already; remove it to restore it again"
     done = list(result.tasks)
     if result.gain_db:
         done.append(f"{-result.gain_db:.1f} dB softer")
     return ", ".join(done) or "left as it is"
 
 
-# %% ../nbs/18_cli.ipynb #50c78c74
+# %% ../nbs/18_cli.ipynb #790776f6
 def restore_command(args):
     "gan-audio restore"
-    source, target = _restore_paths(args)
+    source, target, seconds = _restore_paths(args)
     is_folder = source.is_dir()
     _import_tensorflow()
     from gan_audio_tut import restoration
 
     settings = {"task": args.task, "mix": args.mix, "model": args.model}
-    with _RestoreProgress() as progress:
+    with _RestoreProgress(seconds) as progress:
         if is_folder:
 
             def report(result):
-                name = result.source.relative_to(source)
+                name = result.path.relative_to(source)
                 progress.print(f"{name}: {_outcome(result)}")
 
             results = restoration.restore_folder(
@@ -311,16 +314,15 @@ def restore_command(args):
             result = restoration.restore_file(source, target, **settings, progress=progress.update)
             progress.print(f"{target}: {_outcome(result)}")
             results = [result]
-    done = [r for r in results if r.status is not restoration.Status.SKIPPED]
+    done = [r for r in results if r.status is not restoration.RestoreStatus.SKIPPED]
     if args.report and done:
         page = target / "report.html" if is_folder else target.with_name(f"{target.name}.html")
-        pairs = {(r.source, r.target): _outcome(r) for r in done}
-        print(restoration.write_report(pairs, page))
+        print(restoration.write_report(done, page))
     if skipped := len(results) - len(done):
         raise InputError(f"{source}: {skipped} of {len(results)} skipped, see above")
 
 
-# %% ../nbs/18_cli.ipynb #134027af
+# %% ../nbs/18_cli.ipynb #9002be5b
 def _progress_of(run):
     "How far a run has come, from the last line of its timing.csv; nothing for what is no run."
     from gan_audio_tut import runs
@@ -347,7 +349,7 @@ def info_command(args):
     print(json.dumps(card, indent=1, ensure_ascii=False))
 
 
-# %% ../nbs/18_cli.ipynb #c2ba455a
+# %% ../nbs/18_cli.ipynb #684152bb
 def _load_pair(args):
     "Reference and estimate at the reference's rate; what cannot be compared is an `InputError`."
     from gan_audio_tut.audio import resample
@@ -366,7 +368,7 @@ def _load_pair(args):
     return reference, estimate, sr, estimate_sr
 
 
-# %% ../nbs/18_cli.ipynb #75b0407b
+# %% ../nbs/18_cli.ipynb #51723b5a
 def score_command(args):
     "gan-audio score"
     reference, estimate, sr, estimate_sr = _load_pair(args)
@@ -392,7 +394,7 @@ def score_command(args):
         print("(for PESQ: pip install pesq)")
 
 
-# %% ../nbs/18_cli.ipynb #fdb931cc
+# %% ../nbs/18_cli.ipynb #f9803e83
 def demo_command(args):
     "gan-audio demo"
     out = Path(args.out)
@@ -405,7 +407,7 @@ def demo_command(args):
     print(demo.make_demo(out, args.minutes, progress=sys.stdout.isatty()))
 
 
-# %% ../nbs/18_cli.ipynb #7412d3b9
+# %% ../nbs/18_cli.ipynb #73b34a5d
 class _Parser(argparse.ArgumentParser):
     "An argument parser whose errors are one line."
 
@@ -413,7 +415,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-# %% ../nbs/18_cli.ipynb #7bffdf15
+# %% ../nbs/18_cli.ipynb #68a79ffa
 def _number(kind, name, accepts, range_text):
     "A type for argparse: a number of a kind, checked; `name` is what argparse calls it in errors."
 
@@ -437,7 +439,7 @@ _FRACTION = _number(float, "number", lambda v: 0 <= v <= 1, "between 0 and 1")
 _SEED = _number(int, "seed", lambda v: 0 <= v < 2**32, "between 0 and 2**32 - 1")
 
 
-# %% ../nbs/18_cli.ipynb #2ffaeef9
+# %% ../nbs/18_cli.ipynb #9f0e0eaa
 def _recipe(text):
     "The name of a recipe; the names of version 0.1 are answered with their successors."
     successors = {"spectral": "istft", "textbook": "dcgan"}
@@ -463,7 +465,7 @@ def _add_train_options(p):
     p.add_argument("--sample-every", type=_POSITIVE_INT, default=500, metavar="N")
 
 
-# %% ../nbs/18_cli.ipynb #3d53041d
+# %% ../nbs/18_cli.ipynb #2207dc49
 def _add_generate_options(p):
     label_help = "what to say: a class name, or a string of digits"
     p.add_argument("--label", required=True, help=label_help)
@@ -489,7 +491,7 @@ def _add_restore_options(p):
     p.add_argument("--report", action="store_true", help=report_help)
 
 
-# %% ../nbs/18_cli.ipynb #a3e4a3f4
+# %% ../nbs/18_cli.ipynb #ce5e2fe3
 def _add_score_options(p):
     p.add_argument("reference", metavar="REFERENCE", help="an audio file: what it should be")
     estimate_help = "an audio file: what it is; resampled to the reference's rate"
@@ -506,7 +508,7 @@ def _add_info_options(p):
     p.add_argument("name", nargs="?", metavar="NAME|RUN|FILE")
 
 
-# %% ../nbs/18_cli.ipynb #609d2a00
+# %% ../nbs/18_cli.ipynb #bcff27f7
 COMMANDS = {  # name -> (function, its options, what it is for)
     "demo": (demo_command, _add_demo_options, "hear what this package does, in under 3 minutes"),
     "train": (train_command, _add_train_options, "train a GAN on a data set or your own folder"),
@@ -532,7 +534,7 @@ def _build_parser():
     return parser
 
 
-# %% ../nbs/18_cli.ipynb #0cdcb29b
+# %% ../nbs/18_cli.ipynb #f626de51
 def _prepare_streams():
     "Replace closed streams by the null device, and spell out names that cannot be shown."
     for number in (0, 1, 2):
@@ -552,7 +554,7 @@ def _discard_stdout():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-# %% ../nbs/18_cli.ipynb #e220f392
+# %% ../nbs/18_cli.ipynb #1e4ad665
 def _install_signal_handlers():
     "Ctrl-C, a closed window, `kill` and a shutdown all raise `KeyboardInterrupt`."
     _interrupted.clear()
@@ -570,7 +572,7 @@ def _install_signal_handlers():
             signal.signal(number, interrupt)
 
 
-# %% ../nbs/18_cli.ipynb #c28f8277
+# %% ../nbs/18_cli.ipynb #69b21863
 class _OneLineFormatter(logging.Formatter):
     "A file's name may hold a line break; a message may not."
 
@@ -585,7 +587,7 @@ def _log_to_stderr():
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
-# %% ../nbs/18_cli.ipynb #522567ff
+# %% ../nbs/18_cli.ipynb #e068ff2e
 def _remedy(error, command):
     "What to do about an `OSError`."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -612,7 +614,7 @@ def _describe_error(error, args):
     return f"{where}: {error.strerror or error}; {_remedy(error, args.command)}"
 
 
-# %% ../nbs/18_cli.ipynb #8dc46d83
+# %% ../nbs/18_cli.ipynb #502ad6d3
 def _run(args):
     "A command, without what C libraries print, such as an MP3 decoder about a damaged file."
     run_command, *_ = COMMANDS[args.command]
@@ -623,7 +625,7 @@ def _run(args):
         return status
 
 
-# %% ../nbs/18_cli.ipynb #35debfb1
+# %% ../nbs/18_cli.ipynb #1fc1059d
 def main(argv: list[str] | None = None) -> int:
     """The command line. Every mistake of the user's is one line on standard error.
 

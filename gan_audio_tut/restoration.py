@@ -523,7 +523,7 @@ def _find_clipped(y, clip_levels):
 
 def _find_dropouts(y, report):
     "(channels, n) -> runs of zeros in the midst of sound."
-    return np.stack([find_dropouts(v, report.sr, report.dropout_threshold) for v in y])
+    return np.stack([find_dropouts(v, report.sr, threshold=report.dropout_threshold) for v in y])
 
 
 def _with_mask(fill, find):
