@@ -4,6 +4,7 @@ from . import (
     audio_io,
     baselines,
     cli,
+    convnext,
     datasets,
     degrade,
     demo,

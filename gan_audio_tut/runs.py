@@ -48,7 +48,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from .audio import InputError
-from .audio_io import atomic_write
+from .audio_io import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
@@ -335,8 +335,7 @@ def save_model(path: str | Path, model):
 def remove_stale_files(run: str | Path):
     "Remove the temporary files that a killed process left in a run; call `lock_run` first."
     for folder in (Path(run), Path(run) / "checkpoints", Path(run) / "samples"):
-        for path in folder.glob(".part-*"):
-            path.unlink(missing_ok=True)
+        remove_stale_parts(folder)
 
 
 # %% ../nbs/05a_runs.ipynb #ad17e10c

@@ -267,9 +267,9 @@ def test_ten_kills_leave_no_trace(tmp_path):
 def test_stale_files_are_removed_and_nothing_else(tmp_path):
     run = runs.open_run(tmp_path / "run", {})
     for name in (
-        ".part-x.json",
-        "checkpoints/.part-y.npz",
-        "samples/.part-z.wav",
+        ".part-0123ab-x.json",
+        "checkpoints/.part-0123ab-y.npz",
+        "samples/.part-0123ab-z.wav",
         "samples/mine.wav",
         ".gitignore",
     ):
@@ -281,7 +281,7 @@ def test_stale_files_are_removed_and_nothing_else(tmp_path):
 
 def test_killed_before_its_config(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".part-abc.json").write_text("{")
+    (tmp_path / "run" / ".part-0123ab-config.json").write_text("{")
     runs.open_run(tmp_path / "run", {"seed": 0})
     assert set(contents(tmp_path / "run")) == {"config.json"}
 

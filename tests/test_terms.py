@@ -33,7 +33,7 @@ LEFT = {  # module: names of 0.1
     "runs": "claim sweep Recorder RunFiles Table Damaged renumbered load_newest stopping whole",
     "diagnostics": "Illness Finding Signs vital_signs game_signs sound_signs fifths compared "
     "variety "
-    "spread nearest constant given_up outrun won findings evidence told_apart",
+    "spread nearest constant given_up outrun won findings told_apart",
     "weights": "shipped ship card_of find_model modules_named in_float32 MUST checksum",
     "datasets": "Clips take voices folder pieces open_data fetch each batches audio_files",
     "metrics": "build_recogniser train_recogniser hear Judge figures disturb kernel_distance "
@@ -58,7 +58,7 @@ LEFT = {  # module: names of 0.1
     "baselines": "ideal_mask chirps at_least cubic_fill ar_sizes ar_fill memory rounds lost hiss",
     "detection": "examine Findings holes limits tops pauses highest moments",
     "restoration_net": "restorer Heard Mended patch_block widths memory most reach",
-    "restoration_training": "bank noises_of RestorerRecipe pairs restoration_gan between likeness "
+    "restoration_training": "noises_of RestorerRecipe pairs restoration_gan between likeness "
     "spectra fall rate highest",
     "restoration": "HEARINGS noise_in plan repair restorer_for restore_tree lost noisy todo say "
     "LEFT "
@@ -103,7 +103,9 @@ PROSE = re.compile(
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 SCRIPTS = sorted(p for d in ("tests", "tools", "benchmarks") for p in (ROOT / d).glob("*.py"))
 TABLES = sorted([*(ROOT / "benchmarks").glob("*.json"), *ROOT.glob("gan_audio_tut/assets/*.json")])
-RENAMINGS = {"test_terms.py", "compare_versions.py"}  # these must name what was renamed
+# These must name what was renamed, for example to refuse a run folder of version 0.1.
+RENAMINGS = {"test_terms.py", "compare_versions.py", "05a_runs.ipynb", "05c_weights.ipynb"}
+RENAMINGS |= {"test_runs.py", "test_weights.py"}
 
 
 def text_of(path):
