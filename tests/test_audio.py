@@ -6,22 +6,12 @@ import sys
 import librosa
 import numpy as np
 import pytest
+from conftest import RATES, refusal
 from scipy import signal
 
 from gan_audio_tut import audio
-from gan_audio_tut.audio import InputError
 
-RATES = [1000, 7919, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000]
 rng = np.random.default_rng(0)
-
-
-def refusal(f, *args, about, **options):
-    "The one line with which `f` refuses its input; it begins with the culprit and holds a remedy."
-    with pytest.raises(InputError) as e:
-        f(*args, **options)
-    line = str(e.value)
-    assert line.startswith(f"{about}: ") and "; " in line and "\n" not in line
-    return line
 
 
 # --- the module
