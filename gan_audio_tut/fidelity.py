@@ -28,6 +28,7 @@ __all__ = [
 import importlib.util
 import warnings
 from functools import partial
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -205,7 +206,11 @@ def log_spectral_distance(
 
 # %% ../nbs/09b_fidelity.ipynb #dc9a5676
 def multi_resolution_stft(
-    reference, estimate, *, fft_sizes: tuple = (128, 256, 512, 1024), floor: float = 1e-3
+    reference: Any,
+    estimate: Any,
+    *,
+    fft_sizes: tuple = (128, 256, 512, 1024),
+    floor: float = 1e-3,
 ) -> dict:
     """Multi-resolution STFT loss, in its two parts.
 

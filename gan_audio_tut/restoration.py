@@ -555,7 +555,7 @@ def restore(
     Parameters
     ----------
     y : np.ndarray, shape (samples,) or (channels, samples)
-        The recording, finite floats, full scale at 1. Its level does not matter.
+        The recording, finite floats in [-1, 1]. Its level does not matter.
     sr : int
         Sampling rate in Hz, 100 or more. The networks work at 8 and 16 kHz; what lies above
         their band follows the change within it.

@@ -18,6 +18,7 @@ __all__ = [
 # %% ../nbs/10_vocoder.ipynb #0aaec81c
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -333,7 +334,7 @@ def load_vocoder(name: str | Path = "vocoder-8k") -> Vocoder:
 
 
 # %% ../nbs/10_vocoder.ipynb #985bb511
-def vocode(mel, model: keras.Model | Vocoder | str | Path = "vocoder-8k") -> np.ndarray:
+def vocode(mel: Any, model: keras.Model | Vocoder | str | Path = "vocoder-8k") -> np.ndarray:
     """Waveform from a mel spectrogram, in one pass.
 
     Needs about 0.25 GB of memory for each minute of sound.

@@ -82,7 +82,7 @@ def test_live_kernel_shows_presets_and_sliders(monkeypatch, tmp_path, store):
     # plot and player; no error
     assert [o["output_type"] for o in panel] == ["display_data"] * 2 and "700" in str(panel)
 
-    store.tidy(nb.cells[0])
+    store.clean_cell(nb.cells[0])
     assert output_types(nb.cells[0]) == ["image/png", "text/html"]
 
 

@@ -40,7 +40,7 @@ def test_no_click_at_joins_or_ends():
 
 
 def test_words_have_one_level():
-    loud = audio.tone(200, 0.4, 8000, 0.9)
+    loud = audio.tone(200, 0.4, 8000, amplitude=0.9)
     y = speak.concatenate_words([loud, 0.01 * loud], 8000, pause=0.1)
     halves = y[: len(y) // 2], y[len(y) // 2 :]
     first, second = (audio.amplitude_to_db(audio.rms(audio.trim(h, 8000))) for h in halves)

@@ -103,7 +103,7 @@ def train_stage(folder, state, config, minutes, steps=None):
 
 
 def thin_curve(rows, n=40):
-    "Means over `n` parts of a training curve; without a discriminator there is only its loss."
+    "Means over `n` parts of a training curve; a run without a discriminator has `g_loss` alone."
     names = ("d_loss", "g_loss", "real_logit", "fake_logit", "d_ranking_accuracy")
     points = []
     for part in np.array_split(rows, min(n, len(rows))):
@@ -258,7 +258,7 @@ def evaluate_digits(name, generator, mel, evaluator, held_out):
     Spectrograms are evaluated twice, decoded by the vocoder and by Griffin-Lim. The classifier has
     not been trained on the clips `held_out`, but the generator has.
     """
-    generated, labels = generate(generator, len(evaluator.classifier.get_layer("label").bias))
+    generated, labels = generate(generator, len(held_out.classes))
     vocoders = {name: None}
     if generated.ndim == 3:
         vocoders = {
@@ -563,7 +563,8 @@ def save_restorer(name, network, stages, data):
 
 def earlier_stage(facts, trained_on):
     "What the card keeps of a stage before the last."
-    return {"trained_on": trained_on} | {k: facts[k] for k in STAGE_FACTS if k in facts}
+    kept = {k: facts[k] for k in STAGE_FACTS if k in facts}
+    return kept if "trained_on" in kept else kept | {"trained_on": trained_on}
 
 
 def restorer_data(sr):

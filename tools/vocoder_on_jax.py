@@ -1,6 +1,6 @@
 """A vocoder trained on Keras' JAX backend: see tools/restorer_on_jax.py.
 
-    python tools/train_pretrained.py vocoder-8k --export-data data.npz         # here
+    python tools/train_pretrained.py vocoder-8k --export-data data.npz          # here
     PYTHONPATH=. python tools/vocoder_on_jax.py data.npz weights.npz --minutes 7      # there
     python tools/train_pretrained.py vocoder-8k --weights weights.npz           # here: saved
 
