@@ -35,7 +35,6 @@ from keras import ops
 
 from .audio import InputError, check_audio, resample
 from .mel import magnitude, stft
-from .metrics import markdown_table
 
 
 # %% ../nbs/09b_fidelity.ipynb #492e22be
@@ -456,6 +455,9 @@ def format_table(results: dict) -> str:
     str
         The table.
     """
+    # Here, so that networks which use this module do not load the classifiers of chapter 07.
+    from gan_audio_tut.metrics import markdown_table
+
     columns = [name for name in METRICS if name in next(iter(results.values()))]
     rows = [
         [label, *(_format_value(scores[name]) for name in columns)]

@@ -6,7 +6,6 @@
 __all__ = [
     "RECIPES",
     "ISTFTHead",
-    "convnext_block",
     "istft_generator",
     "f0_envelope_modulation",
     "scale_gradient",
@@ -26,6 +25,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from . import specgan
+from .convnext import convnext_block
 from .datasets import AudioDataset
 from gan_audio_tut.discriminators import (
     MultiDiscriminator,
@@ -94,36 +94,6 @@ class ISTFTHead(layers.Layer):
             "hop_length": self.hop_length,
             "log_magnitude_bias": self.log_magnitude_bias,
         }
-
-
-# %% ../nbs/09a_istft_gan.ipynb #c88de8c2
-def convnext_block(x, kernel_size: int = 7, expansion: int = 2, dilation_rate: int = 1):
-    """A one-dimensional ConvNeXt block: depthwise convolution, two dense layers, skip connection.
-
-    Parameters
-    ----------
-    x : tensor, shape (B, frames, n)
-    kernel_size : int
-        Frames that the convolution sees.
-    expansion : int
-        Width of the hidden layer as a multiple of n.
-    dilation_rate : int
-        Distance between these frames.
-
-    Returns
-    -------
-    tensor, shape (B, frames, n)
-
-    References
-    ----------
-    Liu et al., *A ConvNet for the 2020s*, CVPR 2022, section 2.6; here with RMSNorm.
-    """
-    n = x.shape[-1]
-    h = layers.DepthwiseConv1D(kernel_size, padding="same", dilation_rate=dilation_rate)(x)
-    h = layers.RMSNormalization(axis=-1)(h)
-    h = layers.Dense(expansion * n, activation="gelu")(h)  # (B, frames, expansion * n)
-    h = layers.Dense(n, kernel_initializer=keras.initializers.VarianceScaling(0.1))(h)
-    return layers.Add()([x, h])
 
 
 # %% ../nbs/09a_istft_gan.ipynb #ec9695be

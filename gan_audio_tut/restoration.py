@@ -50,6 +50,7 @@ from gan_audio_tut.audio_io import (
 )
 from .baselines import ar_block_sizes, ar_inpaint, clip_consistency
 from .detection import DamageReport, detect_damage, find_dropouts
+from .restoration_net import MaskedISTFT
 from gan_audio_tut.streaming import (
     ChunkedFunction,
     compose,
@@ -211,7 +212,7 @@ def _load_cached(name, path, modified, size):
     "Load `name`; path, time of change and size are there so that a changed file is a cache miss."
     net = weights.load_model(name)
     card = weights.model_card(name)
-    if net.name != "restoration_unet" or not {"sr", "hop_length"} <= card.keys():
+    if not isinstance(net.layers[-1], MaskedISTFT) or not {"sr", "hop_length"} <= card.keys():
         known = ", ".join(_pretrained_restorers())
         raise InputError(
             f"{name}: is no restorer that gives its rate; choose from {known}, or a run's folder"

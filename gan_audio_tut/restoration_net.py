@@ -11,8 +11,8 @@ import numpy as np
 from keras import layers, ops
 
 from .audio import InputError
+from .convnext import convnext_block
 from .fidelity import compress_stft
-from .istft_gan import convnext_block
 from .mel import frame, istft, stft
 
 

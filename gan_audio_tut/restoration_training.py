@@ -443,6 +443,7 @@ def _restoration_task(generator, batch, sr, config):
         loss_weights,
         d_transform=_discriminator_view,
         condition=_discriminator_condition,
+        matches_features=config.feature_matching > 0,
     )
 
 

@@ -308,6 +308,8 @@ class Task:
         The part of `inputs` that the discriminator sees beside it.
     n_critic : int
         Discriminator steps for each generator step.
+    matches_features : bool
+        Whether `aux_losses` read the features. Otherwise those of the reals are not computed.
     """
 
     generator: keras.Model
@@ -320,6 +322,7 @@ class Task:
     d_transform: Callable = _identity
     condition: Callable = _no_condition
     n_critic: int = 1
+    matches_features: bool = False
 
     def __post_init__(self):
         _check_task(self)
@@ -406,19 +409,12 @@ def discriminator_losses(state, inputs, d_real, d_fake):
 
 
 # %% ../nbs/05_training.ipynb #2f4e39ed
-def _needs_real_logits(task):
-    "Whether the generator's losses read D's answer to the reals: relativistic, or by features."
-    outputs = getattr(task.discriminator, "outputs", None)  # None: a subclassed model, not known
-    returns_features = outputs is None or len(outputs) > 1
-    return task.gan_loss.g_uses_real or (returns_features and bool(task.aux_losses))
-
-
 def generator_losses(task, inputs, real, fake, d_real, d_fake):
     "The generator's losses, a dict; without a discriminator, the auxiliary ones alone."
     adversarial, features_real, features_fake = {}, [], []
     if task.discriminator is not None:
         real_logits = None
-        if _needs_real_logits(task):
+        if task.gan_loss.g_uses_real or task.matches_features:
             real_logits, features_real = discriminate(task, d_real, inputs)
         fake_logits, features_fake = discriminate(task, d_fake, inputs)
         adversarial = task.gan_loss.g_loss(real_logits, fake_logits)

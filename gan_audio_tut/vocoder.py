@@ -329,7 +329,7 @@ def load_vocoder(name: str | Path = "vocoder-8k") -> Vocoder:
     InputError
         If there is no such model, or it is no vocoder.
     """
-    path = resolve_model(name).resolve()
+    path = resolve_model(name).absolute()
     return _cached_vocoder(path, path.stat().st_mtime_ns, str(name))
 
 

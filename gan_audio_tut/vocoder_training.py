@@ -494,6 +494,7 @@ def _build_task(generator, batch, config, recipe):
         aux_losses,
         loss_weights,
         d_transform=d_transform,
+        matches_features=recipe.feature_matching > 0,
     )
 
 

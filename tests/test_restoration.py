@@ -1,11 +1,9 @@
-import ast
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import ROOT
 
 from gan_audio_tut import audio, audio_io, datasets, degrade, restoration, restoration_net
 from gan_audio_tut.audio import InputError
@@ -410,17 +408,3 @@ def test_results_of_a_folder(default_strong, tmp_path):
 def test_bad_mixes(mix):
     with pytest.raises(InputError, match="mix"):
         restore(modulated_noise(8000)[0], 8000, mix=mix)
-
-
-@pytest.mark.parametrize("module", ["restoration", "restoration_net"])
-def test_inference_imports_no_training_code(module):
-    "Of its own; what the modules beneath it import is their business."
-    tree = ast.parse((ROOT / "gan_audio_tut" / f"{module}.py").read_text())
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            imported |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            imported |= {part for alias in node.names for part in alias.name.split(".")}
-    training = {"training", "losses", "discriminators"}
-    assert not {m for m in imported if m in training or m.endswith("_training")}

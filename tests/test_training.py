@@ -101,6 +101,7 @@ def paired():
         {"l1": l1, "features": match_features},
         loss_weights={"l1": 10.0, "features": 2.0, "r1": 0.5},
         condition=lambda inputs: inputs,
+        matches_features=True,
     )
 
 
@@ -353,6 +354,7 @@ def test_one_forward_pass_of_the_generator_serves_both_turns():
         (losses.non_saturating, False, {}, 3),  # D's turn: real and fake; G's turn: fake
         (losses.wasserstein, False, {"l1": l1}, 3),
         (losses.non_saturating, True, {}, 3),
+        (losses.non_saturating, True, {"l1": l1}, 3),
         (losses.non_saturating, True, {"features": match_features}, 4),
         (losses.relativistic, False, {}, 4),
     ],
@@ -370,6 +372,7 @@ def test_reals_pass_d_in_the_generators_turn_only_where_needed(
         gan_loss=gan_loss,
         aux_losses=aux_losses,
         loss_weights={},
+        matches_features="features" in aux_losses,
     )
     CallCounter.calls = 0
     one_step(state)
