@@ -31,10 +31,11 @@ book: .venv/docs                          ## the chapters as a web site, in _doc
 bench: .venv/bench                        ## measure the claims again; some ten hours, on the data in GAN_AUDIO_TUT_DATA_DIR
 	$(BIN)/python tools/make_voices.py runs/voices --minutes 100
 	$(BIN)/python tools/fetch_speech.py runs/real
-	for b in mel.py step.py health.py speak.py hour.py classifiers.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
+	for b in mel.py step.py diagnostics.py speak.py hour.py classifiers.py "recipes.py recipes" "recipes.py changes" "recipes.py losses" \
 	    "generation.py generation" "generation.py ingredients" "generation.py few" "vocoder.py train 8000" "vocoder.py train 16000" \
-	    "vocoder.py trials 8000" "vocoder.py opponents 8000" "vocoder.py taught 8000" "vocoder.py leaning 8000" "vocoder.py judge 8000 --on valid" "vocoder.py judge 8000 --on valid --lean 0.1" \
-	    "vocoder.py judge 8000 --on test" "vocoder.py judge 16000 --on test" "vocoder.py judge 16000 --on test --shipped" \
+	    "vocoder.py trials 8000" "vocoder.py adversarial-weight 8000" "vocoder.py training-data 8000" "vocoder.py magnitude-weight 8000" \
+	    "vocoder.py evaluate 8000 --on valid" "vocoder.py evaluate 8000 --on valid --magnitude-weight 0.1" \
+	    "vocoder.py evaluate 8000 --on test" "vocoder.py evaluate 16000 --on test" "vocoder.py evaluate 16000 --on test --shipped" \
 	    "restoration.py ablation 8000" "restoration.py evaluate 8000 --on valid" "restoration.py evaluate 8000 --on test" \
 	    "restoration.py evaluate 16000 --on valid" "restoration.py evaluate 16000 --on test"; do $(BIN)/python benchmarks/$$b || exit 1; done
 

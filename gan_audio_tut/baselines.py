@@ -114,7 +114,7 @@ def wiener(
     alpha: float = 0.98,
     window: float = 1.5,
 ) -> np.ndarray:
-    """Noise reduction by a Wiener filter (Ephraim and Malah 1984, equation 51; Martin 2001).
+    """Noise reduction by a Wiener filter (Scalart and Filho 1996; Martin 2001).
 
     Parameters
     ----------

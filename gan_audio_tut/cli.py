@@ -516,7 +516,7 @@ COMMANDS = {  # name -> (function, its options, what it is for)
     "restore": (
         restore_command,
         _add_restore_options,
-        "restore a recording of speech: noise, clipping, lost bandwidth, dropouts",
+        "restore a recording of speech: noise, clipping, missing bandwidth, dropouts",
     ),
     "score": (score_command, _add_score_options, "how close a sound is to its reference"),
     "info": (info_command, _add_info_options, "about a shipped model, a run or an audio file"),

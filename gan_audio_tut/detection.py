@@ -166,9 +166,9 @@ def _clip_levels(up, down):
     if not peak > MIN_PEAK_STEPS * step:
         return -np.inf, np.inf
     is_symmetric = abs(up.peak - down.peak) < 1e-3 * up.peak
-    both = is_symmetric and _is_wall([up, down], 2)
-    low = AT_PEAK * down.peak if down.peak and (both or _is_wall([down])) else np.inf
-    high = AT_PEAK * up.peak if up.peak and (both or _is_wall([up])) else np.inf
+    both = is_symmetric and _is_clipped([up, down], 2)
+    low = AT_PEAK * down.peak if down.peak and (both or _is_clipped([down])) else np.inf
+    high = AT_PEAK * up.peak if up.peak and (both or _is_clipped([up])) else np.inf
     return -low, high
 
 
@@ -178,13 +178,13 @@ def _peak_levels(up, down):
     return -low, high
 
 
-def _is_wall(sides, weight=1):
+def _is_clipped(sides, weight=1):
     "Whether peaks look cut off: often visited, with more samples at them than just below."
     n_visits = sum(side.n_visits for side in sides)
     n_at_peak = sum(side.n_at_peak for side in sides)
     n_just_below = sum(side.n_just_below for side in sides)
-    is_high = n_visits >= MIN_VISITS and weight * n_at_peak > n_just_below
-    return is_high and not _is_periodic(sides)
+    is_often_at_peak = n_visits >= MIN_VISITS and weight * n_at_peak > n_just_below
+    return is_often_at_peak and not _is_periodic(sides)
 
 
 def _is_periodic(sides):
@@ -214,13 +214,13 @@ class _LongTermSpectrum:
             self.power += (np.abs(np.fft.rfft(frames)) ** 2).sum(0)
 
     def result(self):
-        "The frequency in Hz of the cliff where the spectrum ends, or half the rate."
+        "The cutoff in Hz where the spectrum ends, or half the rate."
         power = np.convolve(self.power, np.ones(5) / 5, "same")
         end = np.flatnonzero(power > 1e-6 * power.max()).max(initial=0)
         beyond = power[min(len(power) - 1, round(1.12 * end) + 3)]
         before = power[max(0, round(0.95 * end) - 3) : end + 1].mean()
-        has_cliff = beyond < 10**-2.5 * before
-        if has_cliff and end + 4 < len(power):
+        has_cutoff = beyond < 10**-2.5 * before
+        if has_cutoff and end + 4 < len(power):
             return float((end + 1) * self.sr / self.n_fft)
         return self.sr / 2
 
@@ -351,7 +351,7 @@ class DamageReport:
     peak_levels : tuple of (float, float)
         The same, if it is certain that both sides were clipped.
     bandwidth : float
-        Hz: the cliff where the spectrum ends; half the rate if there is none.
+        Hz: the cutoff where the spectrum ends; half the rate if there is none.
     dropouts, digital_silences : int
         Runs of zeros of 4 to 250 ms with loud sound on both sides, and longer runs.
     dc_offset : tuple of float

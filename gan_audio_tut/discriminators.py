@@ -123,7 +123,9 @@ def _conv_stack(x, layer, channels, kernel, strides):
 
 # %% ../nbs/08a_discriminators.ipynb #f3c7944b
 def patch_discriminator(bins: int, base_channels: int = 16) -> keras.Model:
-    """A PatchGAN on spectrograms: 2-D convolutions, one logit for each 70 x 70 patch.
+    """A PatchGAN on spectrograms: 2-D convolutions, one logit every 8 x 8 bins.
+
+    Each logit has a receptive field of 70 x 70: frames times frequency bins.
 
     Parameters
     ----------

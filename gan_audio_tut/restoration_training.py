@@ -353,15 +353,15 @@ def paired_batches(
     def batch(seed, step):
         draw = _Draw(seed, step)
         noisy, clean_of_noisy = _noisy_pairs(draw, speech, noises, n_noisy, config.snr)
-        narrow, clean_of_narrow, bandwidth = _band_limited_pairs(
+        band_limited, clean_of_band_limited, bandwidth = _band_limited_pairs(
             draw, speech, n_band_limited, config.cutoff
         )
         rows = _bank_rows(draw, n_clipped, n_dropouts, in_bank, clipped_in_bank)
         clean_of_rows = tf.gather(speech, tf.gather(bank_source, rows))
 
-        degraded = tf.concat([noisy, tf.gather(bank_degraded, rows), narrow], 0)
-        filled = tf.concat([noisy, tf.gather(bank_filled, rows), narrow], 0)
-        clean = tf.concat([clean_of_noisy, clean_of_rows, clean_of_narrow], 0)
+        degraded = tf.concat([noisy, tf.gather(bank_degraded, rows), band_limited], 0)
+        filled = tf.concat([noisy, tf.gather(bank_filled, rows), band_limited], 0)
+        clean = tf.concat([clean_of_noisy, clean_of_rows, clean_of_band_limited], 0)
         missing = tf.pad(tf.gather(bank_missing, rows), [[n_noisy, n_band_limited], [0, 0]])
         task = _task_inputs(n_noisy, n_clipped + n_dropouts, bandwidth)
 
@@ -407,13 +407,13 @@ def _match_features(inputs, real, fake, features_real, features_fake):
     return losses.feature_matching(features_real, features_fake)
 
 
-def _discriminator_view(y):
+def _discriminator_inputs(y):
     return log_spectrogram(y, _D_N_FFT, _D_N_FFT // 2)
 
 
 def _discriminator_condition(inputs):
     _, filled, *_ = inputs
-    return (_discriminator_view(filled),)
+    return (_discriminator_inputs(filled),)
 
 
 # %% ../nbs/11e_restoration_training.ipynb #360c631f
@@ -441,7 +441,7 @@ def _restoration_task(generator, batch, sr, config):
         losses.non_saturating,
         aux_losses,
         loss_weights,
-        d_transform=_discriminator_view,
+        d_transform=_discriminator_inputs,
         condition=_discriminator_condition,
         matches_features=config.feature_matching > 0,
     )

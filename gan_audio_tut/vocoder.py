@@ -68,7 +68,7 @@ def start_stft(parameters, estimate, mel):
     Parameters
     ----------
     parameters : tensor, shape (batch, frames, 4 * bins)
-        The network's g, a, b and s for every bin.
+        The network's g, a, b and q for every bin.
     estimate : tensor, shape (batch, frames, bins)
         STFT magnitude estimated from the mel spectrogram.
     mel : tensor, shape (batch, frames, n_mels)
@@ -147,9 +147,9 @@ class MelISTFTHead(layers.Layer):
 
     def call(self, x, mel):
         config, estimate = self.config, mel_to_magnitude(mel, self.config, n_iter=4)
-        real, imag, own = start_stft(ops.cast(self.proj(x), "float32"), estimate, mel)
+        real, imag, start_magnitude = start_stft(ops.cast(self.proj(x), "float32"), estimate, mel)
         y = istft(real, imag, config.hop_length, (ops.shape(x)[1] - 1) * config.hop_length)
-        target = own if self.learned_magnitude else estimate
+        target = start_magnitude if self.learned_magnitude else estimate
         for _ in range(self.n_iter):
             y = magnitude_projection(y, mel, target, config, self.magnitude_weight)
         return y

@@ -128,7 +128,7 @@ def batch(data, clipped_in_bank, config, key, step):
 
     clean_of_noisy = speech[indices(n_noisy, len(speech), 13)]
     noise = noises[indices(n_noisy, len(noises), 14)]
-    clean_of_narrow = speech[indices(n_band_limited, len(speech), 11)]
+    clean_of_band_limited = speech[indices(n_band_limited, len(speech), 11)]
     cutoff = uniform(3, *config.cutoff, n_band_limited)
     dropout_rows = indices(n_dropouts, len(bank_source) - clipped_in_bank, 12)
     rows = jnp.concatenate(
@@ -137,11 +137,11 @@ def batch(data, clipped_in_bank, config, key, step):
     snr = uniform(1, *config.snr, n_noisy)
     noise = noise * jnp.sqrt(power(clean_of_noisy) / power(noise)) * 10 ** (-snr / 20)
     noisy = clean_of_noisy + noise
-    narrow = low_pass(clean_of_narrow, cutoff, uniform(4, 0.005, 0.06, n_band_limited))
+    band_limited = low_pass(clean_of_band_limited, cutoff, uniform(4, 0.005, 0.06, n_band_limited))
 
-    degraded = jnp.concatenate([noisy, bank_degraded[rows], narrow])
-    filled = jnp.concatenate([noisy, bank_filled[rows], narrow])
-    clean = jnp.concatenate([clean_of_noisy, speech[bank_source[rows]], clean_of_narrow])
+    degraded = jnp.concatenate([noisy, bank_degraded[rows], band_limited])
+    filled = jnp.concatenate([noisy, bank_filled[rows], band_limited])
+    clean = jnp.concatenate([clean_of_noisy, speech[bank_source[rows]], clean_of_band_limited])
     missing = bank_missing[rows].astype("float32")
     missing = jnp.pad(missing, [[n_noisy, n_band_limited], [0, 0]])
     task = jnp.concatenate(

@@ -187,8 +187,8 @@ def train_digit_generator(name, minutes, seed=0):
     card |= {
         "trained_on": f"{len(clips)} recordings, the official training set",
         "f0_modulation": modulation,
-        "judged_by": f"classifier-8k, {CLIPS_PER_CLASS * len(clips.classes)} clips, no selection, "
-        "official test; Fréchet distance on its features",
+        "evaluated_by": f"classifier-8k, {CLIPS_PER_CLASS * len(clips.classes)} clips, "
+        "no selection, official test; Fréchet distance on its features",
         "scores": {row: label_columns(values) for row, values in scores.items()},
         "limits": "single English digits of about a second, as on a telephone",
     }
@@ -217,7 +217,7 @@ def train_drum_generator(name, minutes, seed=0):
     card |= {
         "about": f"generates {len(clips.classes)} drums from noise: iSTFT GAN, 16 kHz",
         "trained_on": f"{len(clips)} synthesised hits",
-        "judged_by": "a drum classifier trained on other hits "
+        "evaluated_by": "a drum classifier trained on other hits "
         f"(accuracy {accuracy:.3f} on the test); {CLIPS_PER_CLASS} hits of each drum, no selection",
         "scores": {row: label_columns(values) for row, values in scores.items()},
         "limits": "half a second; the sounds of this package's drum machine and no others",
@@ -403,7 +403,7 @@ def save_vocoder(name, network, facts):
         "licence": "CC BY-SA 4.0",
         "trained_on": f"{VOCODER_SOUNDS[config.sr]} segments: word sequences by george, jackson "
         "and lucas, the restorers' speech, 100 minutes of synthetic voices, modulated noise",
-        "judged_by": "real recordings of five speakers that it was not trained on, beside "
+        "evaluated_by": "real recordings of five speakers that it was not trained on, beside "
         "librosa's mel inversion and Griffin-Lim and beside Griffin-Lim with mel consistency "
         "(chapter 03), both with 60 iterations; LSD and STFT distance were training losses",
         "scores": scores,
@@ -544,18 +544,18 @@ def save_restorer(name, network, stages, data):
     if len(stages) > 1:
         card["earlier_stages"] = [earlier_stage(stage, trained_on) for stage in stages[:-1]]
         trained_on += (
-            f"; weights interpolated, {FINE_TUNING_SHARE:.0%} of the way from the first to the "
-            "second fine-tuning stage"
+            f"; weights interpolated, {FINE_TUNING_SHARE:.0%} of the way from the end of the first "
+            "stage to the end of the fine-tuning stage"
         )
     card |= restorer_data(size["sr"])
     card |= {
         "about": f"restores speech at {size['sr'] / 1000:g} kHz: noise, clipping, "
-        "lost bandwidth, dropouts",
+        "missing bandwidth, dropouts",
         "trained_on": trained_on,
         "scores": denoising_scores(network, size["sr"]),
-        "judged_by": "speakers and noises that it was not trained on (choices were made on them, "
-        "so these are validation figures), at 0, 5 and 10 dB; SI-SDR and a form of ESTOI were "
-        "training losses",
+        "evaluated_by": "speakers and noises that it was not trained on (choices were made on "
+        "them, so these are validation figures), at 0, 5 and 10 dB; SI-SDR and a form of ESTOI "
+        "were training losses",
         "limits": "one speaker at a time; music counts as noise",
     }
     weights.save_pretrained(name, network, card)
