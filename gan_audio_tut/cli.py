@@ -243,11 +243,11 @@ class _RestoreProgress:
         clock = f"{_clock(done)} of {_clock(total)}"
         self.bar.update(self.task, completed=done, total=total, clock=clock)
 
-    def print(self, line):
-        "A line above the bar."
+    def print(self, line, file=None):
+        "A line above the bar, or to `file` where there is no bar."
         line = line.replace("\n", "\\n")
         if self.bar.disable:
-            print(line)
+            print(line, file=file)
         else:
             self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -278,11 +278,9 @@ def _restore_paths(args):
 
 # %% ../nbs/18_cli.ipynb #2a4b7121
 def _outcome(result):
-    "What became of a file, in words."
+    "What became of a file that was not skipped, in words."
     from gan_audio_tut.restoration import RestoreStatus
 
-    if result.status is RestoreStatus.SKIPPED:
-        return f"skipped; {result.message}"
     if result.status is RestoreStatus.EXISTS:
         return "there already; remove it to restore it again"
     done = list(result.tasks)
@@ -304,8 +302,10 @@ def restore_command(args):
         if is_folder:
 
             def report(result):
-                name = result.path.relative_to(source)
-                progress.print(f"{name}: {_outcome(result)}")
+                if result.status is restoration.RestoreStatus.SKIPPED:
+                    progress.print(f"gan-audio: skipped {result.message}", file=sys.stderr)
+                else:
+                    progress.print(f"{result.path.relative_to(source)}: {_outcome(result)}")
 
             results = restoration.restore_folder(
                 source, target, **settings, on_result=report, progress=progress.update

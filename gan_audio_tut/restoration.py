@@ -923,12 +923,18 @@ def write_report(
     return Path(page)
 
 
+_WITHOUT_TASK = {
+    RestoreStatus.UNCHANGED: "left as it is",
+    RestoreStatus.EXISTS: "restored in an earlier call",
+}
+
+
 def _report_section(result, seconds):
     "One file of the page: what was done, two spectrograms, two players."
     start, before, after, sr = _most_changed_excerpt(result.path, result.target, seconds)
     figure = plots.data_url(_spectrograms_png(before, after, sr), "image/png")
     sounds = {"before": before, "after": after}
-    done = ", ".join(result.tasks) or result.status.value
+    done = ", ".join(result.tasks) or _WITHOUT_TASK[result.status]
     if result.gain_db:
         done += f", {result.gain_db:.1f} dB"
     return (

@@ -180,7 +180,7 @@ def test_a_folder_goes_on_where_it_stopped(model, tmp_path, capsys):
     printed = capsys.readouterr()
     assert (
         "1 of 4 skipped" in printed.err
-        and "z.wav: skipped" in printed.out
+        and f"skipped {source / 'z.wav'}: " in printed.err
         and "a.wav: there already" in printed.out
         and "c.wav: denoise" in printed.out
     )
