@@ -65,6 +65,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'gan_audio_tut.audio_io.atomic_write': ('io.html#atomic_write', 'gan_audio_tut/audio_io.py'),
                                         'gan_audio_tut.audio_io.audio_info': ('io.html#audio_info', 'gan_audio_tut/audio_io.py'),
                                         'gan_audio_tut.audio_io.check_format': ('io.html#check_format', 'gan_audio_tut/audio_io.py'),
+                                        'gan_audio_tut.audio_io.check_not_source': ( 'io.html#check_not_source',
+                                                                                     'gan_audio_tut/audio_io.py'),
                                         'gan_audio_tut.audio_io.encode': ('io.html#encode', 'gan_audio_tut/audio_io.py'),
                                         'gan_audio_tut.audio_io.format_of': ('io.html#format_of', 'gan_audio_tut/audio_io.py'),
                                         'gan_audio_tut.audio_io.load': ('io.html#load', 'gan_audio_tut/audio_io.py'),

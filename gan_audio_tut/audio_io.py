@@ -11,6 +11,7 @@ __all__ = [
     "audio_info",
     "suppress_stderr",
     "check_format",
+    "check_not_source",
     "quantize",
     "encode",
     "atomic_write",
@@ -453,6 +454,23 @@ def check_format(format: str, subtype: str | None, channels: int, sr: int, name:
         )
     if not sf.check_format(format, subtype):
         raise InputError(f"{name}: {format} has no subtype {subtype}; choose another")
+
+
+def check_not_source(source: str | Path, target: str | Path) -> None:
+    """Check that a file is not about to be overwritten while it is read.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        The file to read from, and the file to write to, which need not exist.
+
+    Raises
+    ------
+    InputError
+        If both are the same file, by whatever names or links.
+    """
+    if os.path.exists(target) and os.path.samefile(source, target):
+        raise InputError(f"{target}: is the file to read from; give another name")
 
 
 # %% ../nbs/01a_io.ipynb #0f4c069c

@@ -31,7 +31,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from .audio import InputError
-from .audio_io import audio_info, format_of, load, open_audio, save, suppress_stderr
+from gan_audio_tut.audio_io import (
+    audio_info,
+    check_not_source,
+    format_of,
+    load,
+    open_audio,
+    save,
+    suppress_stderr,
+)
 
 
 # %% ../nbs/18_cli.ipynb #5d27d408
@@ -271,8 +279,7 @@ def _restore_paths(args):
     if target.is_dir():
         target = target / source.name
     format_of(target)
-    if target.exists() and os.path.samefile(source, target):
-        raise InputError(f"{target}: is the file to read from; give another name")
+    check_not_source(source, target)
     return source, target, seconds
 
 

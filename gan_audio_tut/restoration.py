@@ -25,7 +25,6 @@ __all__ = [
 import enum
 import html
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from .audio import InputError, check_audio, fix_length, resample, rms
 from gan_audio_tut.audio_io import (
     atomic_write,
     check_format,
+    check_not_source,
     format_of,
     open_audio,
     remove_stale_parts,
@@ -471,6 +471,11 @@ def build_chain(
     -------
     ChunkedFunction
         (channels, samples) to the same, at the rate of the recording.
+
+    Raises
+    ------
+    InputError
+        If there is no such task or mix.
     """
     _check_options(mix=mix)
     steps = []
@@ -484,6 +489,8 @@ def build_chain(
             steps.append(_declipper(restorer, report, clip_levels))
         elif task == "inpaint":
             steps.append(_dropout_filler(restorer, report))
+        else:
+            raise InputError(f"task {task!r}: choose from {', '.join(TASKS[1:])}")
     return dry_wet_mix(compose(*steps, sr=report.sr), mix)
 
 
@@ -744,8 +751,7 @@ def restore_file(
 def _check_target(source, target, sr, channels):
     "`InputError` before any work, and not after an hour of it, if the target cannot be written."
     remove_stale_parts(target.parent, target.name)  # of killed processes, not of live ones
-    if target.exists() and os.path.samefile(source, target):
-        raise InputError(f"{target}: is the file to read from; give another name")
+    check_not_source(source, target)
     check_format(format_of(target), subtype_of(target), channels, sr, str(target))
 
 

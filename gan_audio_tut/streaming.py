@@ -21,7 +21,6 @@ __all__ = [
 # %% ../nbs/11a_streaming.ipynb #9221b62a
 import io
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +35,7 @@ from .audio import InputError, fix_length, resample
 from gan_audio_tut.audio_io import (
     atomic_write,
     check_format,
+    check_not_source,
     format_of,
     open_audio,
     quantize,
@@ -544,8 +544,7 @@ def _kept_subtype(info, target):
 # %% ../nbs/11a_streaming.ipynb #9133ed50
 def _check_targets(source, target, seconds):
     "`InputError` before an hour's work, and not after it."
-    if os.path.exists(target) and os.path.samefile(source, target):
-        raise InputError(f"{target}: is the file to read from; give another name")
+    check_not_source(source, target)
     if not 0 < seconds < math.inf:
         raise InputError(f"{seconds!r} seconds at a time; give more than 0")
 

@@ -408,3 +408,10 @@ def test_results_of_a_folder(default_strong, tmp_path):
 def test_bad_mixes(mix):
     with pytest.raises(InputError, match="mix"):
         restore(modulated_noise(8000)[0], 8000, mix=mix)
+
+
+def test_a_chain_refuses_tasks_it_does_not_know(strong):
+    report = detect_damage([modulated_noise(8000)], 8000)
+    for task in ("auto", "denoize"):
+        with pytest.raises(InputError, match="choose from denoise"):
+            build_chain(report, [task], strong)
