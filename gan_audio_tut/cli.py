@@ -30,6 +30,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from . import __version__
 from .audio import InputError
 from gan_audio_tut.audio_io import (
     audio_info,
@@ -352,6 +353,8 @@ def info_command(args):
         print(f"{path}: {audio_info(path)}")
         return
     card = weights.model_card(args.name) | _progress_of(path)
+    if not card:
+        raise InputError(f"{path}: has no card; give a run's folder or a shipped model's name")
     card.pop("curve", None)
     print(json.dumps(card, indent=1, ensure_ascii=False))
 
@@ -533,6 +536,7 @@ COMMANDS = {  # name -> (function, its options, what it is for)
 def _build_parser():
     about = "GANs for audio: train, generate, restore, measure."
     parser = _Parser(prog="gan-audio", description=about)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=_Parser
     )

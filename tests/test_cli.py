@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from gan_audio_tut import cli
+from gan_audio_tut import __version__, cli
 
 COMMAND = Path(sys.executable).parent / "gan-audio"
 
@@ -98,6 +98,20 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["info"]])
 def test_help_loads_no_tensorflow(words):
     assert run_process([sys.executable, "-c", HELP.format(words=words)]).returncode == 0
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.strip() == f"gan-audio {__version__}"
+
+
+def test_info_of_a_network_without_a_card(tmp_path, capsys):
+    path = tmp_path / "x.keras"
+    path.write_bytes(b"")
+    assert cli.main(["info", str(path)]) == 2
+    assert f"{path}: has no card" in capsys.readouterr().err
 
 
 def test_import_is_light():
