@@ -86,7 +86,7 @@ def sample_drums(state, dataset, config, takes=2, seed=0):
 
 
 # %% ../nbs/17a_demo.ipynb #0bc1c4a1
-def score_html(card):
+def score_html(card: dict) -> str:
     "The scores of a model's card as an HTML table."
     scores = card.get("scores", {})
     if not scores:

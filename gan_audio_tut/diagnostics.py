@@ -383,7 +383,7 @@ def diagnose(
 
 
 # %% ../nbs/05b_diagnostics.ipynb #5990fe1d
-def print_report(diagnoses: Iterable[Diagnosis]):
+def print_report(diagnoses: Iterable[Diagnosis]) -> None:
     "Print what `diagnose` found."
     for d in diagnoses:
         print(f"{d.name.upper()}: {d.meaning}.")

@@ -43,6 +43,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -50,11 +51,16 @@ from filelock import FileLock, Timeout
 from .audio import InputError
 from .audio_io import atomic_write, remove_stale_parts
 
+if TYPE_CHECKING:
+    import keras
+
+    from gan_audio_tut.training import TrainState
+
 log = logging.getLogger(__name__)
 
 
 # %% ../nbs/05a_runs.ipynb #aeb1349c
-def save_checkpoint(path: str | Path, state):
+def save_checkpoint(path: str | Path, state: "TrainState") -> None:
     """Write every variable of a run into one file, whole or not at all.
 
     Parameters
@@ -87,7 +93,7 @@ def read_arrays(path: str | Path) -> list[np.ndarray]:
 
 
 # %% ../nbs/05a_runs.ipynb #cf2ee440
-def load_checkpoint(path: str | Path, state):
+def load_checkpoint(path: str | Path, state: "TrainState") -> None:
     """Put a run back to where `save_checkpoint` found it; on any error the run stays as it is.
 
     Parameters
@@ -227,7 +233,7 @@ def _write_at(path, position, data):
 
 
 # %% ../nbs/05a_runs.ipynb #748c85ab
-def write_csv(path: str | Path, rows: Iterable[dict]):
+def write_csv(path: str | Path, rows: Iterable[dict]) -> None:
     """Write a CSV file, whole or not at all.
 
     Parameters
@@ -307,7 +313,7 @@ def canonical_config(text: str) -> str:
 
 
 # %% ../nbs/05a_runs.ipynb #41467b24
-def save_model(path: str | Path, model):
+def save_model(path: str | Path, model: "keras.Model") -> None:
     """Write a ``.keras`` file, whole or not at all, whose bytes depend on the model alone.
 
     Parameters
@@ -332,7 +338,7 @@ def save_model(path: str | Path, model):
 
 
 # %% ../nbs/05a_runs.ipynb #f4970ab6
-def remove_stale_files(run: str | Path):
+def remove_stale_files(run: str | Path) -> None:
     "Remove the temporary files that a killed process left in a run; call `lock_run` first."
     for folder in (Path(run), Path(run) / "checkpoints", Path(run) / "samples"):
         remove_stale_parts(folder)
@@ -351,7 +357,7 @@ _RENAMED = {  # settings of version 0.1.0 -> their names today
 _RENAMED_RECIPES = {"textbook": "dcgan", "spectral": "istft"}
 
 
-def check_renamed_settings(path: str | Path, config: dict):
+def check_renamed_settings(path: str | Path, config: dict) -> None:
     "Refuse, in one line, the config of a run that version 0.1.0 wrote."
     changes = [
         f"{group}.{old} is now {new}"
@@ -369,7 +375,7 @@ def check_renamed_settings(path: str | Path, config: dict):
 
 
 # %% ../nbs/05a_runs.ipynb #0a57f225
-def check_config(path: str | Path, config: dict):
+def check_config(path: str | Path, config: dict) -> None:
     """Refuse to resume a run under other settings.
 
     Parameters
@@ -402,7 +408,7 @@ def check_config(path: str | Path, config: dict):
 
 
 # %% ../nbs/05a_runs.ipynb #cb61e36e
-def check_run_dir(out: str | Path, resume: bool = False):
+def check_run_dir(out: str | Path, resume: bool = False) -> None:
     """Refuse a folder that no run may use; cheap, so call it before anything slow.
 
     Parameters
@@ -427,7 +433,7 @@ def check_run_dir(out: str | Path, resume: bool = False):
 
 
 # %% ../nbs/05a_runs.ipynb #f5864794
-def check_writable(folder: str | Path):
+def check_writable(folder: str | Path) -> None:
     "Make a folder if need be, and see that a file can be made in it: now, not after an hour."
     folder = Path(folder)
     try:
@@ -445,7 +451,7 @@ def check_writable(folder: str | Path):
 _LOCKS = {}  # folder of a run -> the lock that this process holds
 
 
-def lock_run(out: str | Path):
+def lock_run(out: str | Path) -> None:
     """Make sure that no other process works on a run; `unlock_run` or the process' end frees it.
 
     Parameters
@@ -473,7 +479,7 @@ def lock_run(out: str | Path):
     _LOCKS[folder] = lock
 
 
-def unlock_run(out: str | Path):
+def unlock_run(out: str | Path) -> None:
     "Let other processes work on a run again."
     lock = _LOCKS.pop(Path(out).resolve(), None)
     if lock is not None:

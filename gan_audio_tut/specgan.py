@@ -469,7 +469,7 @@ def make_batch_fn(examples, labels, recipe):
 
 
 # %% ../nbs/08_specgan.ipynb #7af4935f
-def check_dataset(dataset: AudioDataset):
+def check_dataset(dataset: AudioDataset) -> None:
     "Raise `InputError` unless there are clips, all of them finite."
     if not len(dataset) or not np.isfinite(dataset.audio).all():
         problem = f"{len(dataset)} clips, which must be some, and finite"

@@ -548,12 +548,12 @@ def _discriminator_inputs(state, x, stream):
 
 
 # %% ../nbs/05_training.ipynb #2153347e
-def ema_decay_at(iterations, ema_decay: float):
+def ema_decay_at(iterations: tf.Tensor, ema_decay: float) -> tf.Tensor:
     "Decay of the moving average at the generator's step `iterations`: it starts at 2/11."
     return keras.ops.minimum(ema_decay, (1 + iterations) / (10 + iterations))
 
 
-def update_ema(state: TrainState):
+def update_ema(state: TrainState) -> None:
     "Move the averaged weights of the generator towards its current ones."
     iterations = tf.cast(state.g_optimizer.iterations, tf.float32)  # this step included
     decay = ema_decay_at(iterations, state.ema_decay)
@@ -566,7 +566,7 @@ def update_ema(state: TrainState):
 
 
 # %% ../nbs/05_training.ipynb #3ce5c7a1
-def check_finite(row: dict[str, float]):
+def check_finite(row: dict[str, float]) -> None:
     "Stop at the first NaN or infinity, because every later step would only spread it."
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     if bad:

@@ -26,12 +26,16 @@ import re
 import zipfile
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pooch import file_hash
 
 from .audio import InputError
 from .audio_io import atomic_write
 from .runs import check_renamed_settings, save_model
+
+if TYPE_CHECKING:
+    import keras
 
 # %% ../nbs/05c_weights.ipynb #90baf57f
 ASSETS = Path(str(files("gan_audio_tut"))) / "assets"
@@ -166,7 +170,7 @@ def _read_config(path):
 
 
 # %% ../nbs/05c_weights.ipynb #70e772b8
-def load_model(name: str | Path):
+def load_model(name: str | Path) -> "keras.Model":
     """Load a model; the only loader.
 
     Parameters
@@ -237,7 +241,7 @@ def to_float32(model):
 
 
 # %% ../nbs/05c_weights.ipynb #9fee18a6
-def save_pretrained(name: str, model, card: dict):
+def save_pretrained(name: str, model: "keras.Model", card: dict) -> None:
     """Put a model and its card among the shipped ones.
 
     Parameters
