@@ -739,8 +739,11 @@ def _remove_if_stale(part: Path) -> bool:
         handle = os.open(part, os.O_RDWR)
         try:
             locked = _try_lock(handle)
-            age = time.time() - os.fstat(handle).st_mtime
-            is_stale = age > _STALE_SECONDS if locked is None else locked
+            opened = os.fstat(handle)
+            is_old = time.time() - opened.st_mtime > _STALE_SECONDS
+            is_stale = is_old if locked is None else locked
+            if not opened.st_nlink:  # somebody was faster, and the name may be a new file's
+                return False
             if is_stale and sys.platform != "win32":
                 part.unlink()
         finally:

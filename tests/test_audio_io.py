@@ -663,6 +663,20 @@ def test_without_locks_age_decides(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no advisory locks")
+def test_a_sweeper_that_comes_late_spares_the_new_file(tmp_path, monkeypatch):
+    part, try_lock = tmp_path / ".part-0123ab-a.wav", audio_io._try_lock
+    part.touch()
+
+    def late(handle):
+        part.unlink()  # by another sweeper
+        part.write_text("new")  # by the writer, who goes on under the same name
+        return try_lock(handle)
+
+    monkeypatch.setattr(audio_io, "_try_lock", late)
+    assert audio_io.remove_stale_parts(tmp_path) == []
+    assert part.read_text() == "new"
+
+
 def test_writers_and_sweepers_at_once(tmp_path):
     "Two threads write, two sweep: no write is lost, nothing is left."
     stop = threading.Event()
