@@ -1,5 +1,7 @@
 """The mel front end: librosa's values at any setting, exact inverses, gradients at silence."""
 
+import inspect
+
 import keras
 import librosa
 import numpy as np
@@ -88,6 +90,10 @@ def test_the_inverse_is_exact_for_every_even_n_fft(n_fft):
     assert np.abs(np.asarray(inverse) - y).max() < 1e-5
 
 
+# librosa 1.0 renamed the argument
+SEED = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"
+
+
 def librosa_griffin_lim(magnitudes, hop, length, **settings):
     return librosa.griffinlim(
         magnitudes[0].T, hop_length=hop, length=length, pad_mode="reflect", momentum=0.9, **settings
@@ -106,9 +112,16 @@ def test_griffin_lim_converges_as_librosa_for_every_even_n_fft(n_fft, word):
         achieved = np.asarray(mel.magnitude(*mel.stft(y, n_fft, hop)))
         return np.linalg.norm(achieved - magnitudes) / np.linalg.norm(magnitudes)
 
-    ours = error(mel.griffin_lim(magnitudes, hop_length=hop, length=4000))
-    theirs = error(librosa_griffin_lim(magnitudes, hop, 4000, n_iter=32, random_state=0)[None])
-    assert ours < 1.5 * theirs
+    def our_error(seed):
+        settings = {"hop_length": hop, "length": 4000, "random_state": seed}
+        return error(mel.griffin_lim(magnitudes, **settings))
+
+    def their_error(seed):
+        settings = {"n_iter": 32, SEED: seed}
+        return error(librosa_griffin_lim(magnitudes, hop, 4000, **settings)[None])
+
+    ours, theirs = (np.mean([e(seed) for seed in range(4)]) for e in (our_error, their_error))
+    assert ours < 1.5 * theirs  # a single start may come out half as good as another
 
 
 @EVEN_BINS
