@@ -456,6 +456,7 @@ def check_format(format: str, subtype: str | None, channels: int, sr: int, name:
         raise InputError(f"{name}: {format} has no subtype {subtype}; choose another")
 
 
+# %% ../nbs/01a_io.ipynb #2616ba38
 def check_not_source(source: str | Path, target: str | Path) -> None:
     """Check that a file is not about to be overwritten while it is read.
 

@@ -349,6 +349,7 @@ def choose_tasks(report: DamageReport, restorer: Restorer, task: str = "auto") -
     return tasks
 
 
+# %% ../nbs/12_restoration.ipynb #f60c99ac
 def _is_band_limited(report, restorer, most):
     "Whether the band ends between a quarter and `most` of the network's, and the rate has room."
     nyquist = restorer.sr / 2
@@ -929,6 +930,7 @@ def write_report(
     return Path(page)
 
 
+# %% ../nbs/12_restoration.ipynb #23f712ea
 _WITHOUT_TASK = {
     RestoreStatus.UNCHANGED: "left as it is",
     RestoreStatus.EXISTS: "restored in an earlier call",

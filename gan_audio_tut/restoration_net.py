@@ -232,7 +232,7 @@ def restoration_unet(
         Window and hop of the STFT in samples; `n_fft` is a multiple of the hop and of
         ``4 * 2 ** len(channels)``.
     channels : tuple of int
-        Channels of the U-Net's levels, each with half the bands of the one before.
+        Channels of the U-Net's levels, each with half the frequency bins of the one before.
     dim : int
         Channels of the ConvNeXt blocks along time.
     dilations : tuple of int
